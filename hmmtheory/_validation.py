@@ -1,0 +1,115 @@
+"""Argument checks shared by every module: each failure names the argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None]) -> FloatArray:
+    """Return `value` as a read-only float64 matrix; ``None`` in `shape` means any length."""
+    try:
+        matrix = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be a real matrix; got {type(value).__name__}") from error
+    wanted = tuple("any" if length is None else length for length in shape)
+    if matrix.ndim != 2 or any(w is not None and w != g for w, g in zip(shape, matrix.shape)):
+        raise ValueError(f"{name} must have shape {wanted}; got {matrix.shape}")
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
+    matrix.flags.writeable = False
+    return matrix
+
+
+def as_covariance(name: str, value: ArrayLike, size: int | None = None) -> FloatArray:
+    """Return `value` as a symmetric positive semidefinite matrix (size, size)."""
+    matrix = as_matrix(name, value, (size, size))
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"{name} must be square; got shape {matrix.shape}")
+    scale = float(np.abs(matrix).max(initial=0.0))
+    gap = float(np.abs(matrix - matrix.T).max(initial=0.0))
+    if gap > 1e-8 * scale:
+        raise ValueError(f"{name} must be symmetric; it differs from its transpose by {gap:.3g}")
+    symmetric = 0.5 * (matrix + matrix.T)
+    smallest = float(np.linalg.eigvalsh(symmetric).min(initial=0.0))
+    if smallest < -1e-8 * scale:
+        raise ValueError(
+            f"{name} must be positive semidefinite; its smallest eigenvalue is {smallest:.3g}"
+        )
+    symmetric.flags.writeable = False
+    return symmetric
+
+
+def as_number(
+    name: str,
+    value: Any,
+    *,
+    minimum: float = -np.inf,
+    maximum: float = np.inf,
+    open_minimum: bool = False,
+    open_maximum: bool = False,
+    allow_infinite: bool = False,
+) -> float:
+    """Return `value` as a float inside the interval; ends are closed unless said otherwise."""
+    low, high = "(" if open_minimum else "[", ")" if open_maximum else "]"
+    wanted = f"a number in {low}{minimum:g}, {maximum:g}{high}"
+    try:
+        if isinstance(value, (bool, np.bool_, str)):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be {wanted}; got {value!r}") from error
+    below = number <= minimum if open_minimum else number < minimum
+    above = number >= maximum if open_maximum else number > maximum
+    if np.isnan(number) or below or above or (np.isinf(number) and not allow_infinite):
+        raise ValueError(f"{name} must be {wanted}; got {value!r}")
+    return number
+
+
+def as_count(name: str, value: Any, *, minimum: int = 1, maximum: int | None = None) -> int:
+    """Return `value` as an int within [minimum, maximum]."""
+    wanted = f"an integer >= {minimum}" + ("" if maximum is None else f" and <= {maximum}")
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise ValueError(f"{name} must be {wanted}; got {value!r}")
+    if value < minimum or (maximum is not None and value > maximum):
+        raise ValueError(f"{name} must be {wanted}; got {value!r}")
+    return int(value)
+
+
+def as_order(value: Any) -> int:
+    """Return the order of the asymptotic formula, 1 (R3) or 2 (R3′)."""
+    return as_count("order", value, minimum=1, maximum=2)
+
+
+def as_sizes(value: Iterable[int] | ArrayLike, maximum: int) -> NDArray[np.int64]:
+    """Return strictly increasing model sizes within [0, maximum]."""
+    sizes = np.asarray(value if isinstance(value, np.ndarray) else list(value))  # type: ignore[arg-type]
+    if sizes.ndim != 1 or sizes.size == 0 or not np.issubdtype(sizes.dtype, np.integer):
+        raise ValueError(
+            f"sizes must be a non-empty sequence of integers; got {sizes.dtype} {sizes.shape}"
+        )
+    sizes = sizes.astype(np.int64)
+    if (np.diff(sizes) <= 0).any():
+        raise ValueError("sizes must be strictly increasing; got repeated or unordered sizes")
+    if sizes[0] < 0 or sizes[-1] > maximum:
+        raise ValueError(
+            f"sizes must lie between 0 and the representation's size {maximum}; "
+            f"got {sizes[0]} to {sizes[-1]}"
+        )
+    sizes.flags.writeable = False
+    return sizes
+
+
+def as_rng(value: Any) -> np.random.Generator:
+    """Return ``numpy.random.default_rng(value)``, naming the argument if it can't."""
+    try:
+        return np.random.default_rng(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"rng must be what numpy.random.default_rng accepts; got {value!r}"
+        ) from error

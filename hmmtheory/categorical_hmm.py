@@ -1,0 +1,195 @@
+"""The categorical hidden Markov model: discrete states that emit discrete tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from hmmtheory._validation import FloatArray, as_count, as_matrix, as_rng
+
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class CategoricalHMM:
+    r"""Hidden Markov model of tokens (book: Definition 1.1).
+
+    .. math:: P(s_1 = i) = \mu_i, \quad P(s_{t+1} = j \mid s_t = i) = T_{ij}, \quad
+              P(o_t = a \mid s_t = i) = E_{ia}
+
+    Parameters
+    ----------
+    initial : array_like, shape (K,)
+        :math:`\mu`, a probability vector.
+    transition : array_like, shape (K, K)
+        T, rows sum to 1.
+    emission : array_like, shape (K, V)
+        E, rows sum to 1.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't agree, or a row is not a probability vector.
+
+    Examples
+    --------
+    >>> coin = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], [[0.8, 0.2], [0.2, 0.8]])
+    >>> coin.bigram.round(3).tolist()
+    [[0.394, 0.106], [0.106, 0.394]]
+    """
+
+    initial: FloatArray
+    transition: FloatArray
+    emission: FloatArray
+
+    def __post_init__(self) -> None:
+        initial = _as_stochastic("initial", np.reshape(self.initial, (1, -1)), (1, None))[0]
+        k = initial.size
+        object.__setattr__(self, "initial", initial)
+        object.__setattr__(
+            self, "transition", _as_stochastic("transition", self.transition, (k, k))
+        )
+        object.__setattr__(self, "emission", _as_stochastic("emission", self.emission, (k, None)))
+
+    def __repr__(self) -> str:
+        return f"CategoricalHMM(n_states={self.n_states}, n_tokens={self.n_tokens})"
+
+    @property
+    def n_states(self) -> int:
+        """The number of hidden states K."""
+        return int(self.emission.shape[0])
+
+    @property
+    def n_tokens(self) -> int:
+        """The size V of the vocabulary."""
+        return int(self.emission.shape[1])
+
+    @cached_property
+    def stationary_distribution(self) -> FloatArray:
+        r""":math:`\pi` (K,), the solution of :math:`\pi T = \pi`, :math:`\sum_i \pi_i = 1`.
+
+        Raises
+        ------
+        ValueError
+            If the chain has more than one.
+        """
+        k = self.n_states
+        system = np.vstack([self.transition.T - np.eye(k), np.ones((1, k))])
+        solution, _, rank, _ = np.linalg.lstsq(system, np.append(np.zeros(k), 1.0), rcond=None)
+        if rank < k:
+            raise ValueError("transition must have one stationary distribution; got several")
+        solution = np.clip(solution, 0.0, None)
+        return np.asarray(solution / solution.sum())
+
+    @cached_property
+    def bigram(self) -> FloatArray:
+        r"""Stationary :math:`P(o_t = a, o_{t+1} = b) = \sum_{ij} \pi_i E_{ia} T_{ij} E_{jb}` (V, V)."""
+        joint = self.stationary_distribution[:, None] * self.transition
+        return np.asarray(self.emission.T @ joint @ self.emission)
+
+    def sample(self, n_sequences: int, length: int, rng: Any = None) -> tuple[IntArray, IntArray]:
+        r"""Sample independent sequences that start from `initial`.
+
+        Parameters
+        ----------
+        n_sequences, length : int
+            How many sequences, and how many tokens in each.
+        rng : int, Generator, SeedSequence or None
+            Passed to `numpy.random.default_rng`.
+
+        Returns
+        -------
+        states, tokens : ndarray of int, shape (n_sequences, length)
+
+        Raises
+        ------
+        ValueError
+            If either count is below 1.
+        """
+        n_sequences = as_count("n_sequences", n_sequences)
+        length = as_count("length", length)
+        uniform = as_rng(rng).random((2, length, n_sequences))
+        states = np.empty((n_sequences, length), dtype=np.int64)
+        tokens = np.empty_like(states)
+        step, emit = (np.cumsum(m, axis=1) for m in (self.transition, self.emission))
+        cumulative = np.broadcast_to(np.cumsum(self.initial), (n_sequences, self.n_states))
+        for t in range(length):
+            states[:, t] = _invert(cumulative, uniform[0, t])
+            tokens[:, t] = _invert(emit[states[:, t]], uniform[1, t])
+            cumulative = step[states[:, t]]
+        return states, tokens
+
+    def filter(self, tokens: ArrayLike) -> FloatArray:
+        r"""Return :math:`P(s_t = i \mid o_{1:t})` by the scaled forward recursion.
+
+        Parameters
+        ----------
+        tokens : array_like of int, shape (n, T)
+            Sequences with tokens in [0, V).
+
+        Returns
+        -------
+        ndarray, shape (n, T, K)
+
+        Raises
+        ------
+        ValueError
+            If `tokens` is not such a matrix, or has probability zero under the model.
+        """
+        return self._forward(tokens)[0]
+
+    def predict_next(self, tokens: ArrayLike) -> FloatArray:
+        r"""Return :math:`P(o_{t+1} = a \mid o_{1:t})`, shape (n, T, V); raises as :meth:`filter`."""
+        return np.asarray(self.filter(tokens) @ self.transition @ self.emission)
+
+    def log_likelihood(self, tokens: ArrayLike) -> FloatArray:
+        r"""Return :math:`\log P(o_{1:T})` of each sequence, shape (n,), in nats; raises as :meth:`filter`."""
+        return np.asarray(np.log(self._forward(tokens)[1]).sum(axis=1))
+
+    def _forward(self, tokens: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Return posteriors (n, T, K) and the probabilities P(o_t | o_{1:t-1}) (n, T)."""
+        array = np.asarray(tokens)
+        if array.ndim != 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(
+                f"tokens must be a non-empty integer matrix (n, T); got {array.dtype} {array.shape}"
+            )
+        if array.min() < 0 or array.max() >= self.n_tokens:
+            raise ValueError(
+                f"tokens must lie in [0, {self.n_tokens}); got {array.min()} to {array.max()}"
+            )
+        posterior = np.empty((*array.shape, self.n_states))
+        evidence = np.empty(array.shape)
+        prior = np.broadcast_to(self.initial, (array.shape[0], self.n_states))
+        for t in range(array.shape[1]):
+            joint = prior * self.emission.T[array[:, t]]
+            evidence[:, t] = joint.sum(axis=1)
+            if not (evidence[:, t] > 0).all():
+                raise ValueError(f"tokens must be possible; position {t} has probability zero")
+            posterior[:, t] = joint / evidence[:, t, None]
+            prior = posterior[:, t] @ self.transition
+        return posterior, evidence
+
+
+def _as_stochastic(name: str, value: Any, shape: tuple[int | None, int | None]) -> FloatArray:
+    matrix = as_matrix(name, value, shape)
+    if 0 in matrix.shape:
+        raise ValueError(f"{name} must be non-empty; got shape {matrix.shape}")
+    if (matrix < 0).any():
+        raise ValueError(f"{name} must be non-negative; got {matrix.min():.6g}")
+    sums = matrix.sum(axis=1)
+    worst = sums[np.abs(sums - 1.0).argmax()]
+    if abs(worst - 1.0) > 1e-8:
+        raise ValueError(f"{name} must have rows that sum to 1; got {worst:.10g}")
+    matrix = matrix / sums[:, None]
+    matrix.flags.writeable = False
+    return matrix
+
+
+def _invert(cumulative: FloatArray, uniform: FloatArray) -> IntArray:
+    """Return the index that each uniform number falls on in its row's cumulative distribution."""
+    index = (uniform[:, None] >= cumulative).sum(axis=1)
+    return np.asarray(np.minimum(index, cumulative.shape[1] - 1), dtype=np.int64)

@@ -1,0 +1,431 @@
+"""The risk of a trained head, in theory: R1, R2, R3 and R3′ with ridge, as matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize
+
+from hmmtheory._validation import FloatArray, as_count, as_number, as_order, as_sizes
+from hmmtheory.curves import RiskCurve
+from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
+from hmmtheory.population import RANK_TOLERANCE, Population, check_dimensions
+from hmmtheory.representations import LinearResponse, Representation
+
+
+@dataclass(frozen=True, eq=False)
+class Risk:
+    """Risk matrix of a trained head, split into three parts, each (q, q) in units of y².
+
+    Attributes
+    ----------
+    noise : ndarray, shape (q, q)
+        The residual covariance Ω, which no head removes.
+    bias : ndarray, shape (q, q)
+        What the average trained head misses.
+    variance : ndarray, shape (q, q)
+        What the training noise adds.
+    """
+
+    noise: FloatArray
+    bias: FloatArray
+    variance: FloatArray
+
+    @property
+    def matrix(self) -> FloatArray:
+        """The risk R = noise + bias + variance (q, q)."""
+        return self.noise + self.bias + self.variance
+
+    @property
+    def total(self) -> float:
+        """The trace of R: "the" risk."""
+        return float(np.trace(self.matrix))
+
+    @property
+    def excess(self) -> float:
+        """The trace of R - Ω, what training on n labels costs."""
+        return float(np.trace(self.bias + self.variance))
+
+    def __repr__(self) -> str:
+        noise, bias, variance = (np.trace(m) for m in (self.noise, self.bias, self.variance))
+        return (
+            f"Risk(total={self.total:.4g}, noise={noise:.4g}, bias={bias:.4g}, "
+            f"variance={variance:.4g})"
+        )
+
+
+class Factors(NamedTuple):
+    """How a spectrum turns a head into a risk: bias = Σ w_i b_iᵀb_i, variance = v Ω."""
+
+    bias: FloatArray
+    variance: float
+
+
+def head_risk(
+    population: Population, n_samples: int, ridge: float = 0.0, order: int = 2
+) -> Risk:
+    r"""Return the risk of a head trained on n independent examples.
+
+    Without ridge and with p <= n - 2 (p the rank of S) this is Theorem 3.2 (R1), exact for
+    Gaussian rows; for p in {n - 1, n, n + 1} it is infinite (Proposition 3.3).  Elsewhere it is
+    the deterministic equivalent of Theorem 4.2 (R3, ``order=1``) or its second order, Theorem
+    4.4 (R3′, ``order=2``), both asymptotic; for isotropic S and no ridge the second order equals
+    Theorem 4.1 (R2), exact.
+
+    Parameters
+    ----------
+    population : Population
+        Moments of features and response.
+    n_samples : int
+        n, the number of labelled examples.
+    ridge : float
+        :math:`\lambda \ge 0`, multiplying the squared norm of the head against the *sum* of
+        squared errors (scikit-learn's ``alpha``).  0 is the minimum-norm head; infinity the
+        zero head.
+    order : {1, 2}
+        Order of the asymptotic formula.
+
+    Returns
+    -------
+    Risk
+
+    Raises
+    ------
+    ValueError
+        If `n_samples` < 1, `ridge` < 0 or `order` is not 1 or 2.
+
+    Examples
+    --------
+    >>> population = Population([[1.0]], [[0.6]], [[1.0]])
+    >>> head_risk(population, n_samples=10)
+    Risk(total=0.72, noise=0.64, bias=0, variance=0.08)
+    """
+    n = as_count("n_samples", n_samples)
+    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    values, vectors = population.spectrum
+    b = vectors.T @ population.head
+    omega = population.residual_covariance
+    factors = risk_factors(values, n, lam, order=order)
+    return Risk(omega, (b.T * factors.bias) @ b, _scaled(omega, factors.variance))
+
+
+def risk_factors(
+    eigenvalues: ArrayLike,
+    n_samples: int,
+    ridge: float = 0.0,
+    multiplicities: ArrayLike | None = None,
+    order: int = 2,
+) -> Factors:
+    r"""Return the bias weights :math:`w_i` and the variance factor v of a spectrum.
+
+    With :math:`b_i` the rows of B* in the eigenbasis of S, the risk of :func:`head_risk` is
+    :math:`\Omega + \sum_i w_i b_i^\top b_i + v\,\Omega`.
+
+    Parameters
+    ----------
+    eigenvalues : array_like, shape (k,)
+        Distinct or repeated positive eigenvalues of S.
+    n_samples : int
+        n.
+    ridge : float
+        :math:`\lambda \ge 0`; infinity is the zero head.
+    multiplicities : array_like, shape (k,), optional
+        How often each eigenvalue occurs; once if omitted.
+    order : {1, 2}
+        1 for Theorem 4.2 (R3), 2 for Theorem 4.4 (R3′).
+
+    Returns
+    -------
+    Factors
+        ``.bias`` (k,), one weight for each copy of the eigenvalue, and ``.variance``, a number.
+
+    Raises
+    ------
+    ValueError
+        If an eigenvalue or multiplicity is not positive and finite, or as :func:`head_risk`.
+    """
+    t, m = _checked_spectrum(eigenvalues, multiplicities)
+    n = as_count("n_samples", n_samples)
+    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    order = as_order(order)
+    rank = round(float(m.sum()))
+    if rank == 0:
+        return Factors(np.zeros_like(t), 0.0)
+    if np.isinf(lam):
+        return Factors(t, 0.0)
+    if lam == 0.0 and rank <= n + 1:
+        # The bias is finite at the threshold too, and is zero for rank <= n.
+        bias = np.zeros_like(t) if rank <= n else _asymptotic(t, m, n, lam, order).bias
+        return Factors(bias, rank / (n - rank - 1) if rank <= n - 2 else np.inf)
+    return _asymptotic(t, m, n, lam, order)
+
+
+def effective_ridge(
+    eigenvalues: ArrayLike,
+    n_samples: int,
+    ridge: float = 0.0,
+    multiplicities: ArrayLike | None = None,
+) -> float:
+    r"""Return :math:`\kappa`, the ridge that n samples impose by themselves.
+
+    It solves :math:`\sum_i t_i/(t_i+\kappa) + \lambda/\kappa = n` (book: Theorem 4.2).
+
+    Parameters
+    ----------
+    eigenvalues : array_like, shape (k,)
+        Positive eigenvalues of S.
+    n_samples : int
+        n.
+    ridge : float
+        :math:`\lambda \ge 0`, finite.
+    multiplicities : array_like, shape (k,), optional
+        How often each eigenvalue occurs; once if omitted.
+
+    Returns
+    -------
+    float
+        :math:`\kappa`; 0 where there is no ridge and p <= n.
+
+    Raises
+    ------
+    ValueError
+        If an eigenvalue or multiplicity is not positive and finite, `n_samples` < 1 or
+        `ridge` < 0.
+
+    Examples
+    --------
+    >>> round(effective_ridge([1.0], n_samples=10, multiplicities=[30]), 12)
+    2.0
+    """
+    t, m = _checked_spectrum(eigenvalues, multiplicities)
+    n = as_count("n_samples", n_samples)
+    lam = as_number("ridge", ridge, minimum=0.0)
+    if lam == 0.0 and m.sum() <= n:
+        return 0.0
+    # Both bounds follow from t/(t + kappa) being monotone in t and at most t/kappa.
+    excess = float(m.sum()) - n
+    low = max(lam / n, float(t.min()) * excess / n if excess > 0 else 0.0)
+    high = max((float(m @ t) + lam) / n, low)
+
+    def equation(log_kappa: float) -> float:
+        kappa = np.exp(log_kappa)
+        return float(m @ (t / (t + kappa)) + lam / kappa - n)
+
+    left, right = np.log(low) - 1e-9, np.log(high) + 1e-9
+    return float(np.exp(optimize.brentq(equation, left, right, xtol=1e-15, rtol=1e-15)))
+
+
+def optimal_ridge(population: Population, n_samples: int, order: int = 2) -> float:
+    r"""Return the penalty :math:`\lambda^*` that minimises the total :func:`head_risk`.
+
+    For isotropic S the first order gives :math:`\lambda^* = p \operatorname{tr}\Omega / \|B^*\|^2`
+    (R7); in general the minimum is found numerically, over 0 and 24 decades around it.
+
+    Parameters
+    ----------
+    population : Population
+        Moments of features and response.
+    n_samples : int
+        n.
+    order : {1, 2}
+        Order of the asymptotic formula.
+
+    Returns
+    -------
+    float
+        :math:`\lambda^*`; infinity where no head beats the zero head.
+
+    Raises
+    ------
+    ValueError
+        As :func:`head_risk`.
+
+    Examples
+    --------
+    >>> population = Population([[1.0]], [[0.6]], [[1.0]])
+    >>> round(optimal_ridge(population, n_samples=10, order=1), 3)
+    1.778
+    """
+    n = as_count("n_samples", n_samples)
+    order = as_order(order)
+    values, vectors = population.spectrum
+    if values.size == 0 or not population.cross_covariance.any():
+        return float("inf")
+    b_squared = np.square(vectors.T @ population.head).sum(axis=1)
+    noise = float(np.trace(population.residual_covariance))
+
+    def excess(lam: float) -> float:
+        factors = risk_factors(values, n, lam, order=order)
+        variance = noise * factors.variance if noise > 0 else 0.0
+        return float(factors.bias @ b_squared) + variance
+
+    scale = float(values.mean()) * n
+    grid = np.log(scale) + np.log(10.0) * np.linspace(-12, 12, 97)
+    heights = [excess(float(np.exp(x))) for x in grid]
+    best = int(np.argmin(heights))
+    left, right = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
+    found = optimize.minimize_scalar(
+        lambda x: excess(float(np.exp(x))), bounds=(left, right), method="bounded",
+        options={"xatol": 1e-9},
+    )
+    candidates = [float(np.exp(found.x)), 0.0, float("inf")]
+    return min(candidates, key=excess)
+
+
+def risk_curve(
+    hmm: GaussianHMM,
+    representation: Representation,
+    n_samples: int,
+    sizes: Iterable[int] | ArrayLike,
+    ridge: float = 0.0,
+    order: int = 2,
+    response: LinearResponse | None = None,
+) -> RiskCurve:
+    r"""Return the theoretical risk of nested models, :func:`head_risk` at every size.
+
+    The cost per size does not grow with p: all eigenvalues of S but the d of
+    :math:`\Sigma_z^{1/2} W_p W_p^\top \Sigma_z^{1/2}` equal :math:`\sigma_u^2`.
+
+    Parameters
+    ----------
+    hmm : GaussianHMM
+        The chain.
+    representation : Representation
+        The largest model; size p is its first p features.
+    n_samples : int
+        n, the number of labelled examples.
+    sizes : sequence of int
+        Strictly increasing sizes within [0, P].
+    ridge, order
+        As :func:`head_risk`.
+    response : LinearResponse, optional
+        The label; the next token state if omitted.
+
+    Returns
+    -------
+    RiskCurve
+        With parts and per-output risks, and standard errors of zero.
+
+    Raises
+    ------
+    ValueError
+        If dimensions differ, a size is outside [0, P], or as :func:`head_risk`.
+
+    Examples
+    --------
+    >>> chain = GaussianHMM.rotation(20, persistence=0.9, rng=0)
+    >>> model = Representation.balanced(20, 10, rng=1)
+    >>> round(risk_curve(chain, model, n_samples=60, sizes=[0, 10]).risk[1], 3)
+    19.205
+    """
+    label = LinearResponse(np.eye(hmm.dim)) if response is None else response
+    check_dimensions(hmm, representation, label)
+    n = as_count("n_samples", n_samples)
+    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    order = as_order(order)
+    checked = as_sizes(sizes, representation.size)
+
+    d, noise_variance = hmm.dim, representation.noise_std**2
+    root = symmetric_root(hmm.stationary_covariance)
+    predictable = root @ hmm.transition @ label.weights
+    innovation = hmm.noise_std**2 * np.square(label.weights).sum(axis=0) + label.noise_std**2
+    gram = np.zeros((d, d))
+    parts = np.empty((3, checked.size, label.weights.shape[1]))
+    previous = 0
+    for k, p in enumerate(checked):
+        block = representation.weights[:, previous:p]
+        gram += block @ block.T
+        previous = int(p)
+        values, vectors = np.linalg.eigh(root @ gram @ root)
+        values, vectors = values[::-1].clip(min=0.0), vectors[:, ::-1]
+        values[p:] = 0.0
+        values[values <= RANK_TOLERANCE * values[0]] = 0.0
+        # Direction i of the state is seen with signal h_i against the noise.
+        seen = np.divide(values, values + noise_variance, out=np.zeros(d), where=values > 0)
+        directions = vectors.T @ predictable
+        omega = innovation + (1.0 - seen) @ np.square(directions)
+        keep = values > 0
+        h, directions, seen = values[keep], directions[keep], seen[keep]
+        head_squared = (seen**2 / h)[:, None] * np.square(directions)
+        rest = int(p) - h.size if noise_variance > 0 else 0
+        spectrum = np.append(h + noise_variance, [noise_variance] * (rest > 0))
+        counts = np.append(np.ones(h.size), [rest] * (rest > 0))
+        factors = risk_factors(spectrum, n, lam, counts, order)
+        parts[0, k] = omega
+        parts[1, k] = factors.bias[: h.size] @ head_squared
+        parts[2, k] = _scaled(omega, factors.variance)
+    noise, bias, variance = parts.sum(axis=2)
+    return RiskCurve(
+        sizes=checked,
+        risk=noise + bias + variance,
+        standard_error=np.zeros(checked.size),
+        noise=noise,
+        bias=bias,
+        variance=variance,
+        per_output=parts.sum(axis=0),
+        n_samples=n,
+        ridge=lam,
+        label=f"theory, order {order}",
+    )
+
+
+def _checked_spectrum(
+    eigenvalues: ArrayLike, multiplicities: ArrayLike | None
+) -> tuple[FloatArray, FloatArray]:
+    t = np.asarray(eigenvalues, dtype=np.float64)
+    if t.ndim != 1 or not np.isfinite(t).all() or (t <= 0).any():
+        raise ValueError(
+            f"eigenvalues must be a vector of positive finite numbers; got {eigenvalues!r}"
+        )
+    m = np.ones_like(t) if multiplicities is None else np.asarray(multiplicities, np.float64)
+    if m.shape != t.shape or not np.isfinite(m).all() or (m <= 0).any():
+        raise ValueError(
+            f"multiplicities must be {t.size} positive finite numbers; got {multiplicities!r}"
+        )
+    return t, m
+
+
+def _scaled(omega: FloatArray, factor: float) -> FloatArray:
+    """Return factor · Ω, where an infinite factor leaves an exact zero at zero."""
+    scaled = np.zeros_like(omega)
+    np.multiply(omega, factor, out=scaled, where=omega != 0.0)
+    return scaled
+
+
+def _asymptotic(t: FloatArray, m: FloatArray, n: int, lam: float, order: int) -> Factors:
+    """R3 or R3′.  Scaling S and λ together scales the bias and leaves the variance."""
+    scale = float(t.max())
+    t, lam = t / scale, lam / scale
+    kappa = effective_ridge(t, n, lam, m)
+    df2 = float(m @ np.square(t / (t + kappa)))
+    first = df2 / (n - df2)
+    if order == 1:
+        return Factors(scale * t * np.square(kappa / (t + kappa)) / (1.0 - df2 / n), first)
+
+    slope = m @ (t / np.square(t + kappa)) + lam / kappa**2
+    kappa_t = kappa / np.square(t + kappa) / slope
+    kappa_lam = 1.0 / (kappa * slope)
+    # Complex step: exact first derivatives, since no difference is taken.
+    step = 1e-40j
+    along_t = _shrinkage(
+        t + step * t**2, m, n, lam, kappa + step * float(m @ (t**2 * kappa_t))
+    )
+    along_lam = _shrinkage(t, m, n, lam + step, kappa + step * kappa_lam)
+    scaled_derivative = along_t.imag / step.imag
+    bias = scale * (t * along_t.real + scaled_derivative)
+    second = float(m @ (t * along_lam.imag)) / step.imag - first
+    variance = first**2 / (first - second) if lam == 0.0 else first + second
+    return Factors(bias, variance)
+
+
+def _shrinkage(t: Any, m: FloatArray, n: int, lam: Any, kappa: Any) -> Any:
+    """Return π_i = λ E[(XᵀX + λI)⁻¹]_ii to second order (book: equation of Theorem 4.4)."""
+    slope = m @ (t / (t + kappa) ** 2) + lam / kappa**2
+    kappa_t = kappa / (t + kappa) ** 2 / slope
+    q = m @ (t / (t + kappa)) ** 2 / n
+    q_t = (2.0 / n) * (t * kappa / (t + kappa) ** 3 - kappa_t * (m @ (t**2 / (t + kappa) ** 3)))
+    return kappa / (t + kappa) + t * q_t / (2.0 * (1.0 - q))
