@@ -5,9 +5,10 @@ Data flows one way: chains -> representations -> population -> risk (theory) and
 """
 
 from hmmtheory.categorical_hmm import CategoricalHMM
+from hmmtheory.closed_forms import SweetSpot, sweet_spot
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM
-from hmmtheory.heads import fit_head
+from hmmtheory.heads import cross_validation_scores, fit_head
 from hmmtheory.population import Population
 from hmmtheory.representations import LinearResponse, Representation
 from hmmtheory.risk import (
@@ -33,6 +34,8 @@ __all__ = [
     "Risk",
     "RiskCurve",
     "SimulatedRisk",
+    "SweetSpot",
+    "cross_validation_scores",
     "effective_ridge",
     "fit_head",
     "head_risk",
@@ -41,4 +44,5 @@ __all__ = [
     "risk_factors",
     "simulate_head_risk",
     "simulate_risk_curve",
+    "sweet_spot",
 ]

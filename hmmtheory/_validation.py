@@ -18,7 +18,9 @@ def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None])
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name} must be a real matrix; got {type(value).__name__}") from error
     wanted = tuple("any" if length is None else length for length in shape)
-    if matrix.ndim != 2 or any(w is not None and w != g for w, g in zip(shape, matrix.shape)):
+    if matrix.ndim != 2 or any(
+        w is not None and w != g for w, g in zip(shape, matrix.shape, strict=True)
+    ):
         raise ValueError(f"{name} must have shape {wanted}; got {matrix.shape}")
     if not np.isfinite(matrix).all():
         raise ValueError(f"{name} must be finite; got NaN or infinity")

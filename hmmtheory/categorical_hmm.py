@@ -39,7 +39,7 @@ class CategoricalHMM:
     --------
     >>> coin = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], [[0.8, 0.2], [0.2, 0.8]])
     >>> coin.bigram.round(3).tolist()
-    [[0.394, 0.106], [0.106, 0.394]]
+    [[0.322, 0.178], [0.178, 0.322]]
     """
 
     initial: FloatArray
@@ -87,7 +87,7 @@ class CategoricalHMM:
 
     @cached_property
     def bigram(self) -> FloatArray:
-        r"""Stationary :math:`P(o_t = a, o_{t+1} = b) = \sum_{ij} \pi_i E_{ia} T_{ij} E_{jb}` (V, V)."""
+        r"""Stationary :math:`P(o_t = a, o_{t+1} = b) = \sum_{ij} \pi_i E_{ia} T_{ij} E_{jb}`."""
         joint = self.stationary_distribution[:, None] * self.transition
         return np.asarray(self.emission.T @ joint @ self.emission)
 
@@ -143,11 +143,11 @@ class CategoricalHMM:
         return self._forward(tokens)[0]
 
     def predict_next(self, tokens: ArrayLike) -> FloatArray:
-        r"""Return :math:`P(o_{t+1} = a \mid o_{1:t})`, shape (n, T, V); raises as :meth:`filter`."""
+        r"""Return :math:`P(o_{t+1} = a \mid o_{1:t})`, shape (n, T, V); see :meth:`filter`."""
         return np.asarray(self.filter(tokens) @ self.transition @ self.emission)
 
     def log_likelihood(self, tokens: ArrayLike) -> FloatArray:
-        r"""Return :math:`\log P(o_{1:T})` of each sequence, shape (n,), in nats; raises as :meth:`filter`."""
+        r"""Return :math:`\log P(o_{1:T})` in nats, shape (n,); see :meth:`filter`."""
         return np.asarray(np.log(self._forward(tokens)[1]).sum(axis=1))
 
     def _forward(self, tokens: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -184,9 +184,9 @@ def _as_stochastic(name: str, value: Any, shape: tuple[int | None, int | None]) 
     worst = sums[np.abs(sums - 1.0).argmax()]
     if abs(worst - 1.0) > 1e-8:
         raise ValueError(f"{name} must have rows that sum to 1; got {worst:.10g}")
-    matrix = matrix / sums[:, None]
-    matrix.flags.writeable = False
-    return matrix
+    normalised = np.asarray(matrix / sums[:, None])
+    normalised.flags.writeable = False
+    return normalised
 
 
 def _invert(cumulative: FloatArray, uniform: FloatArray) -> IntArray:

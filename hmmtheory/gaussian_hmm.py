@@ -17,7 +17,9 @@ from hmmtheory._validation import FloatArray, as_count, as_matrix, as_number, as
 class GaussianHMM:
     r"""Stationary Gaussian chain of token states (book: Definition 1.2).
 
-    .. math:: z_{t+1} = z_t A + \varepsilon_t, \qquad \varepsilon_t \sim N(0, \sigma_\varepsilon^2 I_d)
+    .. math::
+
+        z_{t+1} = z_t A + \varepsilon_t, \qquad \varepsilon_t \sim N(0, \sigma_\varepsilon^2 I_d)
 
     States are rows.  Its stationary covariance solves the discrete Lyapunov equation
     :math:`\Sigma_z = A^\top \Sigma_z A + \sigma_\varepsilon^2 I` (book: Proposition 1.3).
@@ -83,7 +85,8 @@ class GaussianHMM:
         rho = as_number("persistence", persistence, minimum=0.0, maximum=1.0, open_maximum=True)
         q, r = linalg.qr(as_rng(rng).standard_normal((dim, dim)))
         # Haar measure needs the signs of R's diagonal moved into Q.
-        return cls(rho * q * np.where(np.diag(r) < 0, -1.0, 1.0), float(np.sqrt(1.0 - rho**2)))
+        orthogonal = np.asarray(q * np.where(np.diag(r) < 0, -1.0, 1.0), dtype=np.float64)
+        return cls(rho * orthogonal, float(np.sqrt(1.0 - rho**2)))
 
     @property
     def dim(self) -> int:
@@ -96,14 +99,105 @@ class GaussianHMM:
         sigma = linalg.solve_discrete_lyapunov(
             self.transition.T, self.noise_std**2 * np.eye(self.dim)
         )
-        sigma = 0.5 * (sigma + sigma.T)
-        sigma.flags.writeable = False
-        return sigma
+        symmetric: FloatArray = np.array(0.5 * (sigma + sigma.T), dtype=np.float64)
+        symmetric.flags.writeable = False
+        return symmetric
 
     def autocovariance(self, lag: int) -> FloatArray:
         r"""Return :math:`E[z_t^\top z_{t+k}] = \Sigma_z A^k`, shape (d, d), for `lag` k >= 0."""
         power = np.linalg.matrix_power(self.transition, as_count("lag", lag, minimum=0))
         return np.asarray(self.stationary_covariance @ power)
+
+    def filter_covariance(
+        self, observation_noise_std: float, length: int | None = None
+    ) -> FloatArray:
+        r"""Return the error covariance of the state's posterior mean (book: Proposition 8.2).
+
+        The tokens are noisy states, :math:`o_t = z_t + v_t`, :math:`v_t \sim N(0, \sigma_v^2 I)`.
+        The posterior mean :math:`\hat z` of the last state given the last `length` tokens has
+        :math:`\operatorname{Cov}(\hat z) = \Sigma_z - P` with P the matrix returned here.
+
+        Parameters
+        ----------
+        observation_noise_std : float
+            :math:`\sigma_v > 0`.
+        length : int, optional
+            Number of tokens seen, the context length; unlimited if omitted, when P solves the
+            discrete algebraic Riccati equation.
+
+        Returns
+        -------
+        ndarray, shape (d, d)
+
+        Raises
+        ------
+        ValueError
+            If `observation_noise_std` is not positive or `length` < 1.
+        """
+        variance = (
+            as_number(
+                "observation_noise_std", observation_noise_std, minimum=0.0, open_minimum=True
+            )
+            ** 2
+        )
+        identity = np.eye(self.dim)
+        if length is None:
+            # The Riccati solution is the error before the last token is seen.
+            prior = linalg.solve_discrete_are(
+                self.transition, identity, self.noise_std**2 * identity, variance * identity
+            )
+            return _update(np.asarray(prior, dtype=np.float64), variance)[1]
+        posterior = _update(self.stationary_covariance, variance)[1]
+        for _ in range(as_count("length", length) - 1):
+            posterior = _update(self._predict(posterior), variance)[1]
+        return posterior
+
+    def filter(self, observations: ArrayLike, observation_noise_std: float) -> FloatArray:
+        r"""Return the posterior means :math:`E[z_t \mid o_{1:t}]` of noisy tokens (Kalman filter).
+
+        Parameters
+        ----------
+        observations : array_like, shape (n, T, d)
+            Tokens :math:`o_t = z_t + v_t`, with the first state in the stationary law.
+        observation_noise_std : float
+            :math:`\sigma_v > 0`.
+
+        Returns
+        -------
+        ndarray, shape (n, T, d)
+            Their error covariance is :meth:`filter_covariance` with `length` t.
+
+        Raises
+        ------
+        ValueError
+            If `observations` has another shape or is not finite, or
+            `observation_noise_std` is not positive.
+        """
+        variance = (
+            as_number(
+                "observation_noise_std", observation_noise_std, minimum=0.0, open_minimum=True
+            )
+            ** 2
+        )
+        tokens = np.asarray(observations, dtype=np.float64)
+        if tokens.ndim != 3 or tokens.shape[2] != self.dim or tokens.shape[1] == 0:
+            raise ValueError(
+                f"observations must have shape (n, T, {self.dim}) with T >= 1; got {tokens.shape}"
+            )
+        if not np.isfinite(tokens).all():
+            raise ValueError("observations must be finite; got NaN or infinity")
+        means = np.empty_like(tokens)
+        prior, expected = self.stationary_covariance, np.zeros((tokens.shape[0], self.dim))
+        for t in range(tokens.shape[1]):
+            gain, posterior = _update(prior, variance)
+            means[:, t] = expected + (tokens[:, t] - expected) @ gain
+            expected, prior = means[:, t] @ self.transition, self._predict(posterior)
+        return means
+
+    def _predict(self, posterior: FloatArray) -> FloatArray:
+        """Return the next state's error covariance before its token is seen."""
+        moved = self.transition.T @ posterior @ self.transition
+        return np.asarray(moved + self.noise_std**2 * np.eye(self.dim))
 
     def sample(self, n_sequences: int, length: int, rng: Any = None) -> FloatArray:
         """Sample independent sequences that start in the stationary law.
@@ -126,12 +220,19 @@ class GaussianHMM:
         """
         n_sequences = as_count("n_sequences", n_sequences)
         length = as_count("length", length)
-        states = as_rng(rng).standard_normal((n_sequences, length, self.dim))
+        states: FloatArray = as_rng(rng).standard_normal((n_sequences, length, self.dim))
         states[:, 0] = states[:, 0] @ linalg.cholesky(self.stationary_covariance)
         states[:, 1:] *= self.noise_std
         for t in range(1, length):
             states[:, t] += states[:, t - 1] @ self.transition
         return states
+
+
+def _update(prior: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]:
+    """Return the Kalman gain, applied from the right to a row, and the posterior covariance."""
+    gain = linalg.solve(prior + variance * np.eye(prior.shape[0]), prior, assume_a="pos")
+    posterior = variance * gain
+    return gain, 0.5 * (posterior + posterior.T)
 
 
 def symmetric_root(covariance: ArrayLike) -> FloatArray:

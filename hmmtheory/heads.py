@@ -12,13 +12,13 @@ from scipy import linalg
 from hmmtheory._validation import FloatArray, as_matrix, as_number
 
 #: Up to this multiple of n the Gram matrix is too ill-conditioned, and features are factorised.
-_NEAR_THRESHOLD = 1.25
+_NEAR_THRESHOLD = 1.1
 #: A Gram inverse is recomputed when the model has grown by this factor since it last was.
 _REFRESH = 1.5
 
 
 def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
-    r"""Return the trained head, :math:`(X^\top X + \lambda I)^{-1} X^\top Y` (book: Definition 2.4).
+    r"""Return the trained head :math:`(X^\top X + \lambda I)^{-1} X^\top Y` (book: Definition 2.4).
 
     At :math:`\lambda = 0` it is the minimum-norm least-squares head :math:`X^+ Y`, the limit of
     gradient descent from zero (Proposition 2.5).  There is no intercept: centre first.
@@ -50,8 +50,9 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     if x.shape[0] == 0:
         raise ValueError(f"features must have at least one row; got shape {x.shape}")
     flat = np.ndim(responses) == 1
-    y = as_matrix("responses", np.reshape(responses, (-1, 1)) if flat else responses,
-                  (x.shape[0], None))
+    y = as_matrix(
+        "responses", np.reshape(responses, (-1, 1)) if flat else responses, (x.shape[0], None)
+    )
     lam = as_number("ridge", ridge, minimum=0.0)
     if x.shape[1] == 0:
         head = np.zeros((0, y.shape[1]))
@@ -61,6 +62,66 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
         gain = s[keep] / (s[keep] ** 2 + lam)
         head = vt[keep].T @ (gain[:, None] * (u[:, keep].T @ y))
     return np.asarray(head[:, 0] if flat else head)
+
+
+def cross_validation_scores(
+    features: Any, responses: Any, ridges: Any, kind: str = "loo"
+) -> FloatArray:
+    r"""Return estimates of the total risk of ridge heads from the training examples alone.
+
+    With :math:`H_\lambda = X(X^\top X + \lambda I)^{-1}X^\top` and residuals
+    :math:`E = Y - H_\lambda Y`, leave-one-out is
+    :math:`\frac1n\sum_i \|E_i\|^2/(1-H_{ii})^2`, exactly the mean squared error of n refits, and
+    generalised cross-validation replaces :math:`H_{ii}` by its mean (book: Proposition 7.2).
+
+    Parameters
+    ----------
+    features : array_like, shape (n, p)
+        X.
+    responses : array_like, shape (n, q)
+        Y.
+    ridges : array_like, shape (k,)
+        Positive penalties :math:`\lambda`.
+    kind : {"loo", "gcv"}
+        Leave-one-out or generalised cross-validation.
+
+    Returns
+    -------
+    ndarray, shape (k,)
+
+    Raises
+    ------
+    ValueError
+        If an array is not finite, lengths differ, a penalty is not positive, or `kind` is
+        unknown.
+
+    Examples
+    --------
+    >>> cross_validation_scores([[1.0], [1.0]], [[1.0], [3.0]], [1e-9]).round(6).tolist()
+    [4.0]
+    """
+    x = as_matrix("features", features, (None, None))
+    if 0 in x.shape:
+        raise ValueError(f"features must be non-empty; got shape {x.shape}")
+    y = as_matrix("responses", responses, (x.shape[0], None))
+    penalties = as_matrix("ridges", np.reshape(ridges, (1, -1)), (1, None))[0]
+    if (penalties <= 0).any():
+        raise ValueError(f"ridges must be positive; got {penalties.min():.6g}")
+    if kind not in ("loo", "gcv"):
+        raise ValueError(f"kind must be 'loo' or 'gcv'; got {kind!r}")
+    u, s, _ = linalg.svd(x, full_matrices=False)
+    coordinates, leverage = u.T @ y, np.square(u)
+    scores = np.empty(penalties.size)
+    for k, lam in enumerate(penalties):
+        # Written as 1 - H, since H alone is near 1 when p >= n and λ is small.
+        kept = lam / (s**2 + lam)
+        outside = 1.0 - leverage.sum(axis=1)
+        residual = y - u @ coordinates + u @ (kept[:, None] * coordinates)
+        complement = outside + leverage @ kept
+        if kind == "gcv":
+            complement = np.full_like(complement, complement.mean())
+        scores[k] = np.mean(np.square(residual).sum(axis=1) / complement**2)
+    return scores
 
 
 class NestedFit(NamedTuple):
@@ -185,7 +246,8 @@ def _fits_by_gram(
     split: bool,
 ) -> Iterator[NestedFit]:
     n = responses.shape[0]
-    gram = x @ x.T
+    # BLAS updates in place; of the Gram matrix only the lower triangle is kept.
+    gram = linalg.blas.dsyrk(1.0, x, lower=1)
     seen = x @ readout[:, :n].T
     frame = readout[:, :n] @ readout[:, :n].T
     near = [x]
@@ -195,7 +257,7 @@ def _fits_by_gram(
     for p in map(int, sizes):
         block = columns(start, p)
         weights = readout[:, start:p]
-        gram += block @ block.T
+        gram = linalg.blas.dsyrk(1.0, block, 1.0, gram, lower=1, overwrite_c=1)
         seen += block @ weights.T
         if split:
             frame = frame + weights @ weights.T
@@ -210,13 +272,13 @@ def _fits_by_gram(
             if inverse is not None and p <= _REFRESH * fresh and 4 * (p - start) <= n:
                 touched = inverse @ block
                 middle = np.eye(p - start) + block.T @ touched
-                step = linalg.solve(middle, touched.T, assume_a="pos", check_finite=False)
-                duals = duals - step.T @ (block.T @ duals)
-                inverse = inverse - touched @ step
+                step = linalg.lapack.dposv(middle, touched.T)[1]
+                duals -= step.T @ (block.T @ duals)
+                inverse = linalg.blas.dgemm(-1.0, touched, step, 1.0, inverse, overwrite_c=1)
             else:
-                factor = linalg.cho_factor(gram + ridge * np.eye(n), check_finite=False)
+                factor = linalg.cho_factor(gram + ridge * np.eye(n), lower=True, check_finite=False)
                 duals = linalg.cho_solve(factor, responses, check_finite=False)
-                inverse = linalg.cho_solve(factor, np.eye(n), check_finite=False)
+                inverse = linalg.cho_solve(factor, np.eye(n, order="F"), check_finite=False)
                 fresh = p
             product = seen.T @ duals
             norm = (duals * responses).sum(axis=0) - ridge * np.square(duals).sum(axis=0)

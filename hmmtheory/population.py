@@ -19,7 +19,7 @@ RANK_TOLERANCE = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Population:
-    r"""Second moments S, C and :math:`\Sigma_y` of centred features x and response y (book: Definition 2.1).
+    r"""Second moments of centred features x and response y (book: Definition 2.1).
 
     Parameters
     ----------
@@ -107,6 +107,40 @@ class Population:
         )
 
     @classmethod
+    def filtered(
+        cls,
+        hmm: GaussianHMM,
+        representation: Representation,
+        observation_noise_std: float,
+        length: int | None = None,
+    ) -> Population:
+        r"""Return the exact moments when the model sees noisy tokens (book: Proposition 8.3).
+
+        The frozen representation reads the Kalman posterior mean, :math:`x = \hat z W + u`, and the
+        head predicts the next state.  :math:`\operatorname{Cov}(\hat z) = \Sigma_z - P` takes the
+        place of :math:`\Sigma_z` in S and C.
+
+        Parameters
+        ----------
+        hmm : GaussianHMM
+            The chain.
+        representation : Representation
+            The model.
+        observation_noise_std, length
+            As :meth:`GaussianHMM.filter_covariance`.
+
+        Raises
+        ------
+        ValueError
+            If dimensions differ, or as :meth:`GaussianHMM.filter_covariance`.
+        """
+        check_dimensions(hmm, representation, LinearResponse(np.eye(hmm.dim)))
+        sigma, w = hmm.stationary_covariance, representation.weights
+        known = sigma - hmm.filter_covariance(observation_noise_std, length)
+        noise = representation.noise_std**2 * np.eye(representation.size)
+        return cls(w.T @ known @ w + noise, w.T @ known @ hmm.transition, sigma)
+
+    @classmethod
     def from_samples(cls, features: Any, responses: Any) -> Population:
         """Return the plug-in moments of samples, centred (divisor N - 1).
 
@@ -162,13 +196,13 @@ class Population:
 
     @cached_property
     def head(self) -> FloatArray:
-        r""":math:`B^* = S^{-1} C` (p, q), the best linear head (pseudo-inverse if S is singular)."""
+        r""":math:`B^* = S^+ C` (p, q), the best linear head (book: Proposition 2.2)."""
         values, vectors = self.spectrum
         return np.asarray((vectors / values) @ (vectors.T @ self.cross_covariance))
 
     @cached_property
     def residual_covariance(self) -> FloatArray:
-        r""":math:`\Omega = \Sigma_y - C^\top S^{-1} C` (q, q), the error that no head removes."""
+        r""":math:`\Omega = \Sigma_y - C^\top S^+ C` (q, q), what no linear head removes."""
         omega = self.response_covariance - self.cross_covariance.T @ self.head
         return np.asarray(0.5 * (omega + omega.T))
 

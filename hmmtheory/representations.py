@@ -13,7 +13,9 @@ from hmmtheory._validation import FloatArray, as_count, as_matrix, as_number, as
 
 @dataclass(frozen=True, eq=False)
 class Representation:
-    r"""Frozen representation :math:`x = zW + u` with :math:`u \sim N(0, \sigma_u^2 I_P)` (book: Definition 1.5).
+    r"""Frozen representation of the token state (book: Definition 1.5).
+
+    .. math:: x = zW + u, \qquad u \sim N(0, \sigma_u^2 I_P)
 
     The model of size p uses the first p columns of W, so the sizes are nested:
     ``representation.truncate(p)`` is the model of size p.

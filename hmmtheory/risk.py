@@ -65,9 +65,7 @@ class Factors(NamedTuple):
     variance: float
 
 
-def head_risk(
-    population: Population, n_samples: int, ridge: float = 0.0, order: int = 2
-) -> Risk:
+def head_risk(population: Population, n_samples: int, ridge: float = 0.0, order: int = 2) -> Risk:
     r"""Return the risk of a head trained on n independent examples.
 
     Without ridge and with p <= n - 2 (p the rank of S) this is Theorem 3.2 (R1), exact for
@@ -269,7 +267,9 @@ def optimal_ridge(population: Population, n_samples: int, order: int = 2) -> flo
     best = int(np.argmin(heights))
     left, right = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
     found = optimize.minimize_scalar(
-        lambda x: excess(float(np.exp(x))), bounds=(left, right), method="bounded",
+        lambda x: excess(float(np.exp(x))),
+        bounds=(left, right),
+        method="bounded",
         options={"xatol": 1e-9},
     )
     candidates = [float(np.exp(found.x)), 0.0, float("inf")]
@@ -319,8 +319,8 @@ def risk_curve(
     --------
     >>> chain = GaussianHMM.rotation(20, persistence=0.9, rng=0)
     >>> model = Representation.balanced(20, 10, rng=1)
-    >>> round(risk_curve(chain, model, n_samples=60, sizes=[0, 10]).risk[1], 3)
-    19.205
+    >>> risk_curve(chain, model, n_samples=60, sizes=[0, 10]).risk.round(3).tolist()
+    [20.0, 19.205]
     """
     label = LinearResponse(np.eye(hmm.dim)) if response is None else response
     check_dimensions(hmm, representation, label)
@@ -411,15 +411,18 @@ def _asymptotic(t: FloatArray, m: FloatArray, n: int, lam: float, order: int) ->
     kappa_lam = 1.0 / (kappa * slope)
     # Complex step: exact first derivatives, since no difference is taken.
     step = 1e-40j
-    along_t = _shrinkage(
-        t + step * t**2, m, n, lam, kappa + step * float(m @ (t**2 * kappa_t))
-    )
+    along_t = _shrinkage(t + step * t**2, m, n, lam, kappa + step * float(m @ (t**2 * kappa_t)))
     along_lam = _shrinkage(t, m, n, lam + step, kappa + step * kappa_lam)
     scaled_derivative = along_t.imag / step.imag
     bias = scale * (t * along_t.real + scaled_derivative)
     second = float(m @ (t * along_lam.imag)) / step.imag - first
-    variance = first**2 / (first - second) if lam == 0.0 else first + second
+    variance = first * _geometric(second / first) if lam == 0.0 else first + second
     return Factors(bias, variance)
+
+
+def _geometric(ratio: float) -> float:
+    """Return 1/(1 - r), which makes R1 and R2 exact; beyond r = 1/2 (p = n + 2) its tangent."""
+    return 1.0 / (1.0 - ratio) if ratio <= 0.5 else 4.0 * ratio
 
 
 def _shrinkage(t: Any, m: FloatArray, n: int, lam: Any, kappa: Any) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from hmmtheory._validation import FloatArray, as_count, as_number, as_rng, as_sizes
 from hmmtheory.curves import RiskCurve
@@ -199,14 +200,24 @@ def simulate_risk_curve(
         raise ValueError(f"design must be one of {DESIGNS}; got {design!r}")
     if split and design != "prompts":
         raise ValueError("split must be False for the document design, whose rows are dependent")
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, (int, np.integer)) or n_jobs == 0:
-        raise ValueError(f"n_jobs must be a nonzero integer; got {n_jobs!r}")
+    if split and _is_collinear(representation):
+        raise ValueError("split must be False for features without noise, which are collinear")
+    jobs = as_count("n_jobs", n_jobs, minimum=-(2**31))
+    if jobs == 0:
+        raise ValueError("n_jobs must be a nonzero integer; got 0")
 
     setting = _Setting(
-        hmm, representation, response, n, checked, design, lam, split,
+        hmm,
+        representation,
+        response,
+        n,
+        checked,
+        design,
+        lam,
+        split,
         _exact_terms(hmm, representation, label, checked if split else checked[:0]),
     )
-    workers = Parallel(n_jobs=n_jobs, return_as="generator")
+    workers = Parallel(n_jobs=jobs, return_as="generator")
     draws = workers(delayed(_trial)(setting, child) for child in as_rng(rng).spawn(trials))
     # Welford's update, in trial order, so that the sums don't depend on the workers.
     mean = np.zeros((3, checked.size, label.weights.shape[1]))
@@ -269,13 +280,22 @@ def _exact_terms(
     inverse_root = linalg.inv(root)
     shape = (split_sizes.size, *cross.shape)
     noise, coefficients = np.empty((shape[0], shape[2])), np.empty(shape)
-    for k, p in enumerate(split_sizes):
-        w = representation.weights[:, :p]
+    frame, start = np.zeros((hmm.dim, hmm.dim)), 0
+    for k, p in enumerate(map(int, split_sizes)):
+        block = representation.weights[:, start:p]
+        frame += block @ block.T
+        start = p
         # Push-through: S⁻¹Wᵀ = Wᵀ Σ^{1/2} (Σ^{1/2}WWᵀΣ^{1/2} + σ²I)⁻¹ Σ^{-1/2}, d x d only.
-        middle = root @ (w @ w.T) @ root + representation.noise_std**2 * np.eye(hmm.dim)
+        middle = root @ frame @ root + representation.noise_std**2 * np.eye(hmm.dim)
         coefficients[k] = root @ linalg.solve(middle, inverse_root @ cross, assume_a="pos")
-        noise[k] = variance - (cross * (w @ (w.T @ coefficients[k]))).sum(axis=0)
+        noise[k] = variance - (cross * (frame @ coefficients[k])).sum(axis=0)
     return _Exact(variance, cross, noise, coefficients)
+
+
+@lru_cache(maxsize=1)
+def _thread_controller() -> ThreadpoolController:
+    """Find the process's BLAS libraries once: looking takes as long as a small trial."""
+    return ThreadpoolController()
 
 
 def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
@@ -284,7 +304,7 @@ def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
     n, noise_std = setting.n, representation.noise_std
     sigma = hmm.stationary_covariance
     # One thread: the last bits of a product depend on how many share it.
-    with threadpool_limits(limits=1, user_api="blas"):
+    with _thread_controller().limit(limits=1, user_api="blas"):
         if setting.design == "prompts":
             pairs = hmm.sample(n, 2, rng)
             states, following = pairs[:, 0], pairs[:, 1]
@@ -302,7 +322,11 @@ def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
             _collinear_path(columns, representation, labels, setting)
             if _is_collinear(representation) and setting.ridge == 0.0
             else nested_path(
-                columns, representation.weights, labels, setting.sizes, setting.ridge,
+                columns,
+                representation.weights,
+                labels,
+                setting.sizes,
+                setting.ridge,
                 setting.split,
             )
         )

@@ -1,0 +1,81 @@
+# Two commands matter: `make book` builds the book, `make test` checks everything.
+# Both need only Python 3.11 or later, make and git; the rest is installed into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+SITE := _build/html
+NOTEBOOKS ?= $(wildcard chapters/*.ipynb)
+# Whole notebooks and whole test modules go to one worker each.
+PYTEST_ARGS ?= -n auto --maxprocesses=4 --dist=loadscope
+
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# An environment activated in the caller's shell must not mislead uv or Sphinx.
+unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help env install book test lint format notebooks lock clean distclean
+
+help: ## show the targets
+	@echo "make TARGET, where TARGET is one of"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+book: install ## execute every notebook and build the book into _build/html
+	rm -rf _build
+	$(BIN)/jupyter-book build . -W -n --keep-going
+	$(BIN)/python tools/check_site.py $(SITE)
+	@echo "The book is at $(SITE)/index.html"
+
+test: lint ## lint, then unit tests, doctests and a strict re-run of every notebook
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: install ## ruff (modules and notebooks) and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install ## let ruff fix and format modules and notebooks
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+notebooks: install ## re-execute notebooks in place, normalised (NOTEBOOKS="chapters/01_….ipynb" for one)
+	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
+
+lock: $(VENV)/.uv ## resolve pyproject.toml into requirements.txt (UPGRADE=1 takes newer versions)
+	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--no-header --no-emit-index-url --no-emit-find-links --quiet \
+		$(if $(UPGRADE),--upgrade) -o requirements.txt
+
+clean: ## remove what was built
+	rm -rf _build build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+		-type d -print0 | xargs -0 rm -rf
+
+distclean: clean ## remove the virtual environment as well
+	rm -rf $(VENV)
+
+env: $(VENV)/.requirements ## create .venv with the locked environment
+install: $(VENV)/.installed ## the same, with hmmtheory itself
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; try make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# uv installs in seconds; where it can't be had, pip does the same in a minute.
+$(VENV)/.uv: | $(VENV)/.python
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/.requirements: requirements.txt | $(VENV)/.uv
+	$(UV) pip install --quiet --python $(BIN)/python -r requirements.txt || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed: pyproject.toml $(VENV)/.requirements
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e . || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
