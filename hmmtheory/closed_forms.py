@@ -325,7 +325,8 @@ def sweet_spot(
     d, n, rho, s, sigma_u = _checked(dim, n_samples, persistence, signal, noise_std)
     c = rho**2 * s / (s + sigma_u**2)
     critical = 1.0 + d / c if c > 0 else np.inf
-    if n <= critical:
+    # At equality every p <= d ties; rounding must not decide.
+    if n <= critical * (1 + 1e-12):
         return SweetSpot(0, float(d), True, c, critical)
     # Below d the risk is monotone (Theorem 6.1), so only p >= d is left to search.
     sizes = np.arange(d, n - 1)
