@@ -14,6 +14,7 @@ from hmmtheory.representations import LinearResponse, Representation
 from hmmtheory.risk import (
     Factors,
     Risk,
+    document_inflation,
     effective_ridge,
     head_risk,
     optimal_ridge,
@@ -36,6 +37,7 @@ __all__ = [
     "SimulatedRisk",
     "SweetSpot",
     "cross_validation_scores",
+    "document_inflation",
     "effective_ridge",
     "fit_head",
     "head_risk",

@@ -373,6 +373,60 @@ def risk_curve(
     )
 
 
+def document_inflation(hmm: GaussianHMM, representation: Representation, n_samples: int) -> float:
+    r"""Return how much one document inflates the variance (book: Proposition 8.2; asymptotic).
+
+    With n consecutive examples of one sequence in place of n independent ones, the excess risk
+    to first order in p/n is :math:`(p/n) \operatorname{tr}\Omega` times this factor, the
+    long-run covariance of :math:`x_t^\top e_t` over its variance.  n over it is an effective
+    sample size.  It holds for p and the chain's mixing time far below n, and for nothing else.
+
+    Parameters
+    ----------
+    hmm : GaussianHMM
+        The chain.
+    representation : Representation
+        The model; the head predicts the next state.
+    n_samples : int
+        n, the length of the document.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If dimensions differ, `n_samples` < 1, or the representation has no feature.
+
+    Examples
+    --------
+    >>> chain = GaussianHMM([[0.9]], noise_std=0.19**0.5)
+    >>> round(document_inflation(chain, Representation([[1.0]]), n_samples=1000), 2)
+    5.24
+    """
+    check_dimensions(hmm, representation, LinearResponse(np.eye(hmm.dim)))
+    n = as_count("n_samples", n_samples)
+    if representation.size == 0:
+        raise ValueError("representation must have at least one feature; got size 0")
+    population = Population.next_token(hmm, representation)
+    values, vectors = population.spectrum
+    reader = representation.weights @ vectors / np.sqrt(values)
+    frame, product = reader @ reader.T, representation.weights @ population.head
+    omega = float(np.trace(population.residual_covariance))
+    total = 0.0
+    before, now = hmm.stationary_covariance, hmm.autocovariance(1)
+    for lag in range(1, n):
+        after = now @ hmm.transition
+        # Autocovariances at this lag of e, then of x and e across it in both orders.
+        residual = now - before @ product - product.T @ after + product.T @ now @ product
+        ahead, behind = after - now @ product, before.T - now.T @ product
+        pairs = np.trace(residual) * np.trace(frame @ now) + np.trace(ahead.T @ frame @ behind)
+        total += (1.0 - lag / n) * float(pairs)
+        before, now = now, after
+    return 1.0 + 2.0 * total / (values.size * omega)
+
+
 def _checked_spectrum(
     eigenvalues: ArrayLike, multiplicities: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
