@@ -11,6 +11,9 @@ NOTEBOOKS ?= $(wildcard chapters/*.ipynb)
 PYTEST_ARGS ?= -n auto --maxprocesses=4 --dist=loadscope
 
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# Processes run side by side; BLAS threads on top would only fight for the same cores.
+export OPENBLAS_NUM_THREADS := 1
+export OMP_NUM_THREADS := 1
 # An environment activated in the caller's shell must not mislead uv or Sphinx.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 

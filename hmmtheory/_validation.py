@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,19 +10,30 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 
+def as_array(name: str, value: Any, *, finite: bool = True) -> FloatArray:
+    """Return a writable float64 copy of real numbers of any shape."""
+    try:
+        raw = np.asarray(value)
+        if raw.dtype.kind not in "biuf":
+            raise TypeError
+        array = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must hold real numbers in a rectangular array; got {type(value).__name__}"
+        ) from error
+    if finite and not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
+    return array
+
+
 def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None]) -> FloatArray:
     """Return `value` as a read-only float64 matrix; ``None`` in `shape` means any length."""
-    try:
-        matrix = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be a real matrix; got {type(value).__name__}") from error
+    matrix = as_array(name, value)
     wanted = tuple("any" if length is None else length for length in shape)
     if matrix.ndim != 2 or any(
         w is not None and w != g for w, g in zip(shape, matrix.shape, strict=True)
     ):
         raise ValueError(f"{name} must have shape {wanted}; got {matrix.shape}")
-    if not np.isfinite(matrix).all():
-        raise ValueError(f"{name} must be finite; got NaN or infinity")
     matrix.flags.writeable = False
     return matrix
 
@@ -88,9 +98,12 @@ def as_order(value: Any) -> int:
     return as_count("order", value, minimum=1, maximum=2)
 
 
-def as_sizes(value: Iterable[int] | ArrayLike, maximum: int) -> NDArray[np.int64]:
+def as_sizes(value: Any, maximum: int) -> NDArray[np.int64]:
     """Return strictly increasing model sizes within [0, maximum]."""
-    sizes = np.asarray(value if isinstance(value, np.ndarray) else list(value))  # type: ignore[arg-type]
+    try:
+        sizes = np.asarray(value if isinstance(value, np.ndarray) else list(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"sizes must be a sequence of integers; got {value!r}") from error
     if sizes.ndim != 1 or sizes.size == 0 or not np.issubdtype(sizes.dtype, np.integer):
         raise ValueError(
             f"sizes must be a non-empty sequence of integers; got {sizes.dtype} {sizes.shape}"
@@ -105,6 +118,23 @@ def as_sizes(value: Iterable[int] | ArrayLike, maximum: int) -> NDArray[np.int64
         )
     sizes.flags.writeable = False
     return sizes
+
+
+def as_flag(name: str, value: Any) -> bool:
+    """Return `value` if it is True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False; got {value!r}")
+    return bool(value)
+
+
+def spawn(rng: Any, count: int) -> list[np.random.Generator]:
+    """Return independent generators, one for each trial."""
+    generator = as_rng(rng)
+    try:
+        return generator.spawn(count)
+    except TypeError:  # a legacy RandomState has no seed sequence to spawn from
+        seeds = np.random.SeedSequence(generator.integers(2**32, size=4).tolist()).spawn(count)
+        return [np.random.default_rng(seed) for seed in seeds]
 
 
 def as_rng(value: Any) -> np.random.Generator:

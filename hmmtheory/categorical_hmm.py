@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmmtheory._validation import FloatArray, as_count, as_matrix, as_rng
+from hmmtheory._validation import FloatArray, as_array, as_count, as_matrix, as_rng
 
 IntArray = NDArray[np.int64]
 
@@ -18,8 +18,8 @@ IntArray = NDArray[np.int64]
 class CategoricalHMM:
     r"""Hidden Markov model of tokens (book: Definition 1.1).
 
-    .. math:: P(s_1 = i) = \mu_i, \quad P(s_{t+1} = j \mid s_t = i) = T_{ij}, \quad
-              P(o_t = a \mid s_t = i) = E_{ia}
+    .. math:: P(h_1 = i) = \mu_i, \quad P(h_{t+1} = j \mid h_t = i) = T_{ij}, \quad
+              P(o_t = a \mid h_t = i) = E_{ia}
 
     Parameters
     ----------
@@ -47,7 +47,10 @@ class CategoricalHMM:
     emission: FloatArray
 
     def __post_init__(self) -> None:
-        initial = _as_stochastic("initial", np.reshape(self.initial, (1, -1)), (1, None))[0]
+        vector = as_array("initial", self.initial)
+        if vector.ndim != 1:
+            raise ValueError(f"initial must be a vector; got shape {vector.shape}")
+        initial = _as_stochastic("initial", vector[None, :], (1, None))[0]
         k = initial.size
         object.__setattr__(self, "initial", initial)
         object.__setattr__(
@@ -124,7 +127,7 @@ class CategoricalHMM:
         return states, tokens
 
     def filter(self, tokens: ArrayLike) -> FloatArray:
-        r"""Return :math:`P(s_t = i \mid o_{1:t})` by the scaled forward recursion.
+        r"""Return :math:`P(h_t = i \mid o_{1:t})` by the scaled forward recursion.
 
         Parameters
         ----------
@@ -143,15 +146,46 @@ class CategoricalHMM:
         return self._forward(tokens)[0]
 
     def predict_next(self, tokens: ArrayLike) -> FloatArray:
-        r"""Return :math:`P(o_{t+1} = a \mid o_{1:t})`, shape (n, T, V); see :meth:`filter`."""
+        r"""Return :math:`P(o_{t+1} = a \mid o_{1:t})`.
+
+        Parameters
+        ----------
+        tokens : array_like of int, shape (n, T)
+            As :meth:`filter`.
+
+        Returns
+        -------
+        ndarray, shape (n, T, V)
+
+        Raises
+        ------
+        ValueError
+            As :meth:`filter`.
+        """
         return np.asarray(self.filter(tokens) @ self.transition @ self.emission)
 
     def log_likelihood(self, tokens: ArrayLike) -> FloatArray:
-        r"""Return :math:`\log P(o_{1:T})` in nats, shape (n,); see :meth:`filter`."""
+        r"""Return :math:`\log P(o_{1:T})` of each sequence, in nats.
+
+        Parameters
+        ----------
+        tokens : array_like of int, shape (n, T)
+            As :meth:`filter`.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+
+        Raises
+        ------
+        ValueError
+            As :meth:`filter`.
+        """
         return np.asarray(np.log(self._forward(tokens)[1]).sum(axis=1))
 
     def _forward(self, tokens: ArrayLike) -> tuple[FloatArray, FloatArray]:
         """Return posteriors (n, T, K) and the probabilities P(o_t | o_{1:t-1}) (n, T)."""
+        as_array("tokens", tokens)
         array = np.asarray(tokens)
         if array.ndim != 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.integer):
             raise ValueError(

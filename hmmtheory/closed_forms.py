@@ -360,7 +360,7 @@ def global_optimum(
     """Return the best size among zero, every size below n, a fine grid beyond n, and infinity.
 
     Exact below the threshold, first-order asymptotic beyond.  Arguments and errors as
-    :func:`sweet_spot`.
+    :func:`hmmtheory.sweet_spot`.
 
     Examples
     --------

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hmmtheory._validation import FloatArray, as_count, as_number, as_sizes
+from hmmtheory._validation import FloatArray, as_array, as_count, as_number, as_sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ class RiskCurve:
             value = getattr(self, name)
             if value is None and name not in ("risk", "standard_error"):
                 continue
-            array = np.array(value, dtype=np.float64)
+            array = as_array(name, value, finite=False)
             wanted = 2 if name == "per_output" else 1
             if array.ndim != wanted or array.shape[0] != sizes.size:
                 raise ValueError(
@@ -121,16 +121,34 @@ class RiskCurve:
     def load(cls, path: str | os.PathLike[str]) -> RiskCurve:
         """Read a curve that :meth:`save` wrote.
 
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        RiskCurve
+
         Raises
         ------
         ValueError
             If the file does not hold a curve.
+        FileNotFoundError
+            If there is no such file.
         """
-        with np.load(path, allow_pickle=False) as file:
-            known = {f.name for f in fields(cls)}
-            if not {"sizes", "risk", "standard_error"} <= set(file.files) <= known:
-                raise ValueError(f"path must hold a saved RiskCurve; got {os.fspath(path)!r}")
-            content = {k: file[k] if file[k].ndim else file[k].item() for k in file.files}
+        needed, known = {"sizes", "risk", "standard_error"}, {f.name for f in fields(cls)}
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                content = {k: file[k] if file[k].ndim else file[k].item() for k in file.files}
+        except FileNotFoundError:
+            raise
+        except (ValueError, EOFError, OSError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"path must hold a saved RiskCurve; got {os.fspath(path)!r}"
+            ) from error
+        if not needed <= set(content) <= known:
+            raise ValueError(f"path must hold a saved RiskCurve; got {os.fspath(path)!r}")
         return cls(**content)
 
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:

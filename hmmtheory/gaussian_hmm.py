@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
-from hmmtheory._validation import FloatArray, as_count, as_matrix, as_number, as_rng
+from hmmtheory._validation import FloatArray, as_array, as_count, as_matrix, as_number, as_rng
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,13 +179,11 @@ class GaussianHMM:
             )
             ** 2
         )
-        tokens = np.asarray(observations, dtype=np.float64)
+        tokens = as_array("observations", observations)
         if tokens.ndim != 3 or tokens.shape[2] != self.dim or tokens.shape[1] == 0:
             raise ValueError(
                 f"observations must have shape (n, T, {self.dim}) with T >= 1; got {tokens.shape}"
             )
-        if not np.isfinite(tokens).all():
-            raise ValueError("observations must be finite; got NaN or infinity")
         means = np.empty_like(tokens)
         prior, expected = self.stationary_covariance, np.zeros((tokens.shape[0], self.dim))
         for t in range(tokens.shape[1]):

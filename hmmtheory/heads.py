@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from hmmtheory._validation import FloatArray, as_matrix, as_number
+from hmmtheory._validation import FloatArray, as_array, as_matrix, as_number
 
 #: Up to this multiple of n the Gram matrix is too ill-conditioned, and features are factorised.
 _NEAR_THRESHOLD = 1.1
@@ -49,10 +49,9 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     x = as_matrix("features", features, (None, None))
     if x.shape[0] == 0:
         raise ValueError(f"features must have at least one row; got shape {x.shape}")
-    flat = np.ndim(responses) == 1
-    y = as_matrix(
-        "responses", np.reshape(responses, (-1, 1)) if flat else responses, (x.shape[0], None)
-    )
+    y = as_array("responses", responses)
+    flat = y.ndim == 1
+    y = as_matrix("responses", y[:, None] if flat else y, (x.shape[0], None))
     lam = as_number("ridge", ridge, minimum=0.0)
     if x.shape[1] == 0:
         head = np.zeros((0, y.shape[1]))
@@ -104,9 +103,11 @@ def cross_validation_scores(
     if 0 in x.shape:
         raise ValueError(f"features must be non-empty; got shape {x.shape}")
     y = as_matrix("responses", responses, (x.shape[0], None))
-    penalties = as_matrix("ridges", np.reshape(ridges, (1, -1)), (1, None))[0]
-    if (penalties <= 0).any():
-        raise ValueError(f"ridges must be positive; got {penalties.min():.6g}")
+    penalties = np.atleast_1d(as_array("ridges", ridges))
+    if penalties.ndim != 1:
+        raise ValueError(f"ridges must be a vector; got shape {penalties.shape}")
+    if not penalties.size or (penalties <= 0).any():
+        raise ValueError(f"ridges must be one or more positive numbers; got {ridges!r}")
     if kind not in ("loo", "gcv"):
         raise ValueError(f"kind must be 'loo' or 'gcv'; got {kind!r}")
     u, s, _ = linalg.svd(x, full_matrices=False)
@@ -255,12 +256,16 @@ def _fits_by_gram(
     duals = responses
     start = fresh = n
     for p in map(int, sizes):
-        block = columns(start, p)
-        weights = readout[:, start:p]
-        gram = linalg.blas.dsyrk(1.0, block, 1.0, gram, lower=1, overwrite_c=1)
-        seen += block @ weights.T
         if split:
-            frame = frame + weights @ weights.T
+            frame = frame.copy()
+        # A long step is taken in blocks of n columns, so that memory does not grow with it.
+        for left in range(start, p, n):
+            block = columns(left, min(left + n, p))
+            weights = readout[:, left : left + block.shape[1]]
+            gram = linalg.blas.dsyrk(1.0, block, 1.0, gram, lower=1, overwrite_c=1)
+            seen += block @ weights.T
+            if split:
+                frame += weights @ weights.T
         if p <= _NEAR_THRESHOLD * n:
             near.append(block)
             head, root = _head_by_dual_qr(np.hstack(near), responses, ridge)

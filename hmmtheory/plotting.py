@@ -49,15 +49,23 @@ def use_style() -> None:
 
 
 def mark_threshold(ax: Axes, n_samples: int) -> None:
-    """Mark the interpolation threshold p = n with a labelled vertical line."""
+    """Mark the interpolation threshold p = n with a labelled vertical line.
+
+    Parameters
+    ----------
+    ax : matplotlib.axes.Axes
+        Where to draw.
+    n_samples : int
+        n.
+    """
     ax.axvline(n_samples, color=COLORS["grey"], linestyle=":", linewidth=1.2)
     ax.annotate(
         "$p = n$",
-        (n_samples, 1.0),
+        (n_samples, 0.0),
         xycoords=("data", "axes fraction"),
-        xytext=(4, -2),
+        xytext=(4, 4),
         textcoords="offset points",
-        va="top",
+        va="bottom",
         color=COLORS["grey"],
     )
 

@@ -79,6 +79,13 @@ class Population:
         :math:`S = W^\top \Sigma_z W + \sigma_u^2 I`, :math:`C = W^\top \Sigma_z A`,
         :math:`\Sigma_y = \Sigma_z`.
 
+        Parameters
+        ----------
+        hmm : GaussianHMM
+            The chain.
+        representation : Representation
+            The model.
+
         Raises
         ------
         ValueError
@@ -91,6 +98,15 @@ class Population:
         cls, hmm: GaussianHMM, representation: Representation, response: LinearResponse
     ) -> Population:
         r"""Return the exact moments for a label :math:`y = z_{t+1} V + \eta`.
+
+        Parameters
+        ----------
+        hmm : GaussianHMM
+            The chain.
+        representation : Representation
+            The model.
+        response : LinearResponse
+            The label.
 
         Raises
         ------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from hmmtheory._validation import FloatArray, as_count, as_matrix, as_number, as_rng
+from hmmtheory._validation import FloatArray, as_array, as_count, as_matrix, as_number, as_rng
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,13 +177,13 @@ class LinearResponse:
         matrix = as_matrix("weights", weights, (None, None))
         if 0 in matrix.shape:
             raise ValueError(f"weights must be non-empty; got shape {matrix.shape}")
-        std = np.atleast_1d(np.array(noise_std, dtype=np.float64))
+        std = np.atleast_1d(as_array("noise_std", noise_std))
         if std.shape not in {(1,), (matrix.shape[1],)}:
             raise ValueError(
                 f"noise_std must be a number or {matrix.shape[1]} numbers; got shape {std.shape}"
             )
-        if not (np.isfinite(std).all() and (std >= 0).all()):
-            raise ValueError(f"noise_std must be finite and non-negative; got {noise_std!r}")
+        if (std < 0).any():
+            raise ValueError(f"noise_std must be non-negative; got {noise_std!r}")
         std = np.array(np.broadcast_to(std, matrix.shape[1]))
         std.flags.writeable = False
         object.__setattr__(self, "weights", matrix)
@@ -194,7 +194,25 @@ class LinearResponse:
         r""":math:`N_\eta` (q, q), diagonal."""
         return np.asarray(np.diag(self.noise_std**2))
 
-    def sample(self, next_states: FloatArray, rng: Any = None) -> FloatArray:
-        """Return labels (n, q) for the states (n, d) that follow the features' states."""
-        noise = as_rng(rng).standard_normal((next_states.shape[0], self.noise_std.size))
-        return np.asarray(next_states @ self.weights + noise * self.noise_std)
+    def sample(self, next_states: Any, rng: Any = None) -> FloatArray:
+        """Sample labels for the states that follow the features' states.
+
+        Parameters
+        ----------
+        next_states : array_like, shape (n, d)
+            The states z_{t+1}, one a row.
+        rng : int, Generator, SeedSequence or None
+            Passed to `numpy.random.default_rng`.
+
+        Returns
+        -------
+        ndarray, shape (n, q)
+
+        Raises
+        ------
+        ValueError
+            If `next_states` is not a finite (n, d) matrix.
+        """
+        states = as_matrix("next_states", next_states, (None, self.weights.shape[0]))
+        noise = as_rng(rng).standard_normal((states.shape[0], self.noise_std.size))
+        return np.asarray(states @ self.weights + noise * self.noise_std)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize
 
-from hmmtheory._validation import FloatArray, as_count, as_number, as_order, as_sizes
+from hmmtheory._validation import FloatArray, as_array, as_count, as_number, as_order, as_sizes
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
 from hmmtheory.population import RANK_TOLERANCE, Population, check_dimensions
@@ -145,6 +145,11 @@ def risk_factors(
     ------
     ValueError
         If an eigenvalue or multiplicity is not positive and finite, or as :func:`head_risk`.
+
+    Examples
+    --------
+    >>> risk_factors([2.0], n_samples=10, multiplicities=[21])
+    Factors(bias=array([1.04761905]), variance=1.0)
     """
     t, m = _checked_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)
@@ -430,13 +435,13 @@ def document_inflation(hmm: GaussianHMM, representation: Representation, n_sampl
 def _checked_spectrum(
     eigenvalues: ArrayLike, multiplicities: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
-    t = np.asarray(eigenvalues, dtype=np.float64)
-    if t.ndim != 1 or not np.isfinite(t).all() or (t <= 0).any():
+    t = as_array("eigenvalues", eigenvalues)
+    if t.ndim != 1 or (t <= 0).any():
         raise ValueError(
             f"eigenvalues must be a vector of positive finite numbers; got {eigenvalues!r}"
         )
-    m = np.ones_like(t) if multiplicities is None else np.asarray(multiplicities, np.float64)
-    if m.shape != t.shape or not np.isfinite(m).all() or (m <= 0).any():
+    m = np.ones_like(t) if multiplicities is None else as_array("multiplicities", multiplicities)
+    if m.shape != t.shape or (m <= 0).any():
         raise ValueError(
             f"multiplicities must be {t.size} positive finite numbers; got {multiplicities!r}"
         )

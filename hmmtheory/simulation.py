@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 from threadpoolctl import ThreadpoolController
 
-from hmmtheory._validation import FloatArray, as_count, as_number, as_rng, as_sizes
+from hmmtheory._validation import FloatArray, as_count, as_flag, as_number, as_rng, as_sizes, spawn
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
 from hmmtheory.heads import NestedFit, fit_head, nested_path
@@ -91,27 +91,26 @@ def simulate_head_risk(
     trials = as_count("n_trials", n_trials, minimum=2)
     lam = as_number("ridge", ridge, minimum=0.0)
     generator = as_rng(rng)
-    # The risk depends on X only through its coordinates in the eigenbasis of S.
-    values, vectors = population.spectrum
-    b = vectors.T @ population.head
-    omega = population.residual_covariance
-    noise_root = symmetric_root(omega)
+    covariance, head, omega = (
+        population.feature_covariance,
+        population.head,
+        population.residual_covariance,
+    )
+    # Symmetric roots, unlike eigenvectors, are unique: the draws are the same on every machine.
+    feature_root, noise_root = symmetric_root(covariance), symmetric_root(omega)
     q = population.n_outputs
     matrices, biases = np.empty((2, trials, q, q))
     gains = np.empty(trials)
     for trial in range(trials):
-        x = generator.standard_normal((n, values.size)) * np.sqrt(values)
-        y = x @ b + generator.standard_normal((n, q)) @ noise_root
-        if values.size:
-            u, s, vt = linalg.svd(x, full_matrices=False)
-        else:
-            u, s, vt = np.empty((n, 0)), np.empty(0), np.empty((0, 0))
+        x = generator.standard_normal((n, population.n_features)) @ feature_root
+        y = x @ head + generator.standard_normal((n, q)) @ noise_root
+        u, s, vt = _thin_svd(x)
         weight = s / (s**2 + lam)
-        error = b - vt.T @ (weight[:, None] * (u.T @ y))
-        missed = b - vt.T @ ((s * weight)[:, None] * (vt @ b))
-        matrices[trial] = omega + (error.T * values) @ error
-        biases[trial] = (missed.T * values) @ missed
-        gains[trial] = weight**2 @ (np.square(vt) @ values)
+        error = head - vt.T @ (weight[:, None] * (u.T @ y))
+        missed = head - vt.T @ ((s * weight)[:, None] * (vt @ head))
+        matrices[trial] = omega + error.T @ covariance @ error
+        biases[trial] = missed.T @ covariance @ missed
+        gains[trial] = weight**2 @ ((vt @ covariance) * vt).sum(axis=1)
 
     def error_of(draws: FloatArray) -> Any:
         return draws.std(axis=0, ddof=1) / np.sqrt(trials)
@@ -126,6 +125,16 @@ def simulate_head_risk(
         bias_standard_error=float(error_of(np.trace(biases, axis1=1, axis2=2))),
         variance_standard_error=float(error_of(gains) * np.trace(omega)),
     )
+
+
+def _thin_svd(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the singular value decomposition of x without its null space."""
+    if x.shape[1] == 0:
+        return np.empty((x.shape[0], 0)), np.empty(0), np.empty((0, 0))
+    u, s, vt = linalg.svd(x, full_matrices=False)
+    # S may be singular; its root is accurate to the square root of rounding only.
+    keep = s > 1e-7 * s[0]
+    return u[:, keep], s[keep], vt[keep]
 
 
 def simulate_risk_curve(
@@ -196,8 +205,9 @@ def simulate_risk_curve(
     n, trials = as_count("n_samples", n_samples), as_count("n_trials", n_trials)
     lam = as_number("ridge", ridge, minimum=0.0)
     checked = as_sizes(sizes, representation.size)
-    if design not in DESIGNS:
+    if str(design) not in DESIGNS:
         raise ValueError(f"design must be one of {DESIGNS}; got {design!r}")
+    split = as_flag("split", split)
     if split and design != "prompts":
         raise ValueError("split must be False for the document design, whose rows are dependent")
     if split and _is_collinear(representation):
@@ -218,7 +228,7 @@ def simulate_risk_curve(
         _exact_terms(hmm, representation, label, checked if split else checked[:0]),
     )
     workers = Parallel(n_jobs=jobs, return_as="generator")
-    draws = workers(delayed(_trial)(setting, child) for child in as_rng(rng).spawn(trials))
+    draws = workers(delayed(_trial)(setting, child) for child in spawn(rng, trials))
     # Welford's update, in trial order, so that the sums don't depend on the workers.
     mean = np.zeros((3, checked.size, label.weights.shape[1]))
     totals, scatter = np.zeros((2, 3, checked.size))
@@ -344,7 +354,8 @@ def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
 
 
 def _is_collinear(representation: Representation) -> bool:
-    scale = float(np.abs(representation.weights).max(initial=0.0))
+    weights = representation.weights
+    scale = max(float(weights.max(initial=0.0)), -float(weights.min(initial=0.0)))
     return representation.noise_std <= _COLLINEAR * scale
 
 

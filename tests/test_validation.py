@@ -1,0 +1,502 @@
+"""Bad input is refused, by a message that names the argument."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hmmtheory
+from hmmtheory import (
+    CategoricalHMM,
+    GaussianHMM,
+    LinearResponse,
+    Population,
+    Representation,
+    RiskCurve,
+    cross_validation_scores,
+    document_inflation,
+    effective_ridge,
+    fit_head,
+    head_risk,
+    optimal_ridge,
+    risk_curve,
+    risk_factors,
+    simulate_head_risk,
+    simulate_risk_curve,
+    sweet_spot,
+)
+from hmmtheory.closed_forms import balanced_risk, global_optimum, limit_risk
+from hmmtheory.plotting import plot_theory_and_simulation
+
+NAN, INF = float("nan"), float("inf")
+EYE = np.eye(2)
+ASYMMETRIC = np.array([[1.0, 0.5], [0.0, 1.0]])
+INDEFINITE = np.array([[1.0, 2.0], [2.0, 1.0]])
+RAGGED: list[list[float]] = [[1.0], [1.0, 2.0]]
+
+CHAIN = GaussianHMM.rotation(2, 0.9, rng=0)
+OTHER_CHAIN = GaussianHMM.rotation(3, 0.9, rng=0)
+MODEL = Representation.gaussian(2, 6, rng=1)
+TOKENS = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], EYE)
+POPULATION = Population(EYE, 0.5 * EYE, EYE)
+CURVE = RiskCurve([0, 1], [2.0, 1.0], [0.0, 0.0])
+
+#: A call that is right, for each entry point; the table below spoils one argument at a time.
+CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "GaussianHMM": (GaussianHMM, {"transition": 0.5 * EYE, "noise_std": 1.0}),
+    "GaussianHMM.rotation": (GaussianHMM.rotation, {"dim": 2, "persistence": 0.5, "rng": 0}),
+    "GaussianHMM.autocovariance": (CHAIN.autocovariance, {"lag": 1}),
+    "GaussianHMM.sample": (CHAIN.sample, {"n_sequences": 2, "length": 2, "rng": 0}),
+    "GaussianHMM.filter_covariance": (
+        CHAIN.filter_covariance,
+        {"observation_noise_std": 0.5, "length": 2},
+    ),
+    "GaussianHMM.filter": (
+        CHAIN.filter,
+        {"observations": np.ones((1, 3, 2)), "observation_noise_std": 0.5},
+    ),
+    "CategoricalHMM": (
+        CategoricalHMM,
+        {"initial": [0.5, 0.5], "transition": EYE, "emission": EYE},
+    ),
+    "CategoricalHMM.sample": (TOKENS.sample, {"n_sequences": 2, "length": 2, "rng": 0}),
+    "CategoricalHMM.filter": (TOKENS.filter, {"tokens": [[0, 1]]}),
+    "CategoricalHMM.predict_next": (TOKENS.predict_next, {"tokens": [[0, 1]]}),
+    "CategoricalHMM.log_likelihood": (TOKENS.log_likelihood, {"tokens": [[0, 1]]}),
+    "Representation": (Representation, {"weights": np.ones((2, 3)), "noise_std": 1.0}),
+    "Representation.gaussian": (
+        Representation.gaussian,
+        {"dim": 2, "size": 3, "signal": 1.0, "noise_std": 1.0, "rng": 0},
+    ),
+    "Representation.balanced": (
+        Representation.balanced,
+        {"dim": 2, "size": 3, "signal": 1.0, "noise_std": 1.0, "rng": 0},
+    ),
+    "Representation.truncate": (MODEL.truncate, {"size": 2}),
+    "Representation.features": (MODEL.features, {"states": np.ones((3, 2)), "rng": 0}),
+    "LinearResponse": (LinearResponse, {"weights": EYE, "noise_std": 0.5}),
+    "LinearResponse.sample": (
+        LinearResponse(EYE, 0.5).sample,
+        {"next_states": np.ones((3, 2)), "rng": 0},
+    ),
+    "Population": (
+        Population,
+        {"feature_covariance": EYE, "cross_covariance": 0.5 * EYE, "response_covariance": EYE},
+    ),
+    "Population.next_token": (
+        Population.next_token,
+        {"hmm": CHAIN, "representation": MODEL},
+    ),
+    "Population.downstream": (
+        Population.downstream,
+        {"hmm": CHAIN, "representation": MODEL, "response": LinearResponse(EYE)},
+    ),
+    "Population.filtered": (
+        Population.filtered,
+        {"hmm": CHAIN, "representation": MODEL, "observation_noise_std": 0.5, "length": 2},
+    ),
+    "Population.from_samples": (
+        Population.from_samples,
+        {
+            "features": np.arange(60.0).reshape(30, 2) % 7,
+            "responses": np.arange(30.0).reshape(30, 1) % 5,
+        },
+    ),
+    "Population.truncate": (POPULATION.truncate, {"size": 1}),
+    "head_risk": (
+        head_risk,
+        {"population": POPULATION, "n_samples": 9, "ridge": 0.1, "order": 2},
+    ),
+    "risk_factors": (
+        risk_factors,
+        {"eigenvalues": [1.0, 2.0], "n_samples": 9, "ridge": 0.1, "multiplicities": [1, 2],
+         "order": 2},
+    ),
+    "effective_ridge": (
+        effective_ridge,
+        {"eigenvalues": [1.0, 2.0], "n_samples": 9, "ridge": 0.1, "multiplicities": [1, 2]},
+    ),
+    "optimal_ridge": (optimal_ridge, {"population": POPULATION, "n_samples": 9, "order": 2}),
+    "risk_curve": (
+        risk_curve,
+        {"hmm": CHAIN, "representation": MODEL, "n_samples": 9, "sizes": [0, 6], "ridge": 0.0,
+         "order": 2, "response": LinearResponse(EYE)},
+    ),
+    "simulate_risk_curve": (
+        simulate_risk_curve,
+        {"hmm": CHAIN, "representation": MODEL, "n_samples": 9, "sizes": [0, 6], "n_trials": 2,
+         "design": "prompts", "ridge": 0.0, "rng": 0, "n_jobs": 1,
+         "response": LinearResponse(EYE), "split": False},
+    ),
+    "simulate_head_risk": (
+        simulate_head_risk,
+        {"population": POPULATION, "n_samples": 9, "n_trials": 2, "ridge": 0.1, "rng": 0},
+    ),
+    "document_inflation": (
+        document_inflation,
+        {"hmm": CHAIN, "representation": MODEL, "n_samples": 9},
+    ),
+    "cross_validation_scores": (
+        cross_validation_scores,
+        {"features": np.eye(3, 2), "responses": np.ones((3, 1)), "ridges": [0.1, 1.0],
+         "kind": "loo"},
+    ),
+    **{
+        function.__name__: (
+            function,
+            {"dim": 2, "n_samples": 9, "persistence": 0.5, "signal": 1.0, "noise_std": 1.0},
+        )
+        for function in (limit_risk, sweet_spot, global_optimum)
+    },
+    "fit_head": (
+        fit_head,
+        {"features": np.ones((3, 2)), "responses": np.ones((3, 1)), "ridge": 0.1},
+    ),
+    "balanced_risk": (
+        balanced_risk,
+        {"dim": 2, "n_samples": 9, "sizes": [0, 20], "persistence": 0.5, "signal": 1.0,
+         "noise_std": 1.0, "ridge": 0.1},
+    ),
+    "RiskCurve": (
+        RiskCurve,
+        {"sizes": [0, 1], "risk": [2.0, 1.0], "standard_error": [0.0, 0.0], "noise": [1.0, 1.0],
+         "bias": [1.0, 1.0], "variance": [1.0, 1.0], "bias_standard_error": [1.0, 1.0],
+         "variance_standard_error": [1.0, 1.0], "per_output": [[1.0], [1.0]], "n_samples": 9,
+         "ridge": 0.0, "n_trials": 2, "label": ""},
+    ),
+    "plot_theory_and_simulation": (
+        plot_theory_and_simulation,
+        {"theory": CURVE, "parts": ["risk"]},
+    ),
+}  # fmt: skip
+
+COUNT = [0, -1, 1.5, True, None, "3", NAN]
+SIZE = [-1, 1.5, True, None, "3"]
+POSITIVE = [0.0, -1.0, NAN, INF, None, "1", True, [1.0, 2.0], 1j]
+NON_NEGATIVE = [-1e-9, NAN, INF, None, "1", True, [1.0, 2.0]]
+PENALTY = [-1e-9, NAN, -INF, None, "1", True, [1.0, 2.0]]
+RNG = ["seed", -1, 1.5, object()]
+ORDER = [0, 3, 1.5, None, "2", True]
+SIZES: list[Any] = [
+    [], [-1, 2], [0, 7], [2, 2], [3, 1], [0.0, 1.0], [True, False], [[0, 1]], 5, None, "12",
+    ["a"], [[1], [1, 2]], [NAN],
+]  # fmt: skip
+TOKEN: list[Any] = [
+    [0, 1], [[]], [[0.0, 1.0]], [[0, 2]], [[-1, 0]], [["a"]], None, [[0], [0, 1]], [[[0]]],
+]  # fmt: skip
+VECTOR: list[Any] = [[1.0], [[1.0], [2.0]], [1.0, 2.0, 3.0], "ab", 1.0, ["a", "b"]]
+
+#: (entry point, argument, bad values)
+TABLE: list[tuple[str, str, list[Any]]] = [
+    (
+        "GaussianHMM",
+        "transition",
+        [EYE, 1.01 * EYE, np.ones((2, 3)), [0.5], NAN * EYE, np.empty((0, 0)), 0.5, "a", None,
+         RAGGED, 0.5j * EYE, [[0.0, 1.0], [-1.0, 0.0]]],
+    ),
+    ("GaussianHMM", "noise_std", POSITIVE),
+    ("GaussianHMM.rotation", "dim", COUNT),
+    ("GaussianHMM.rotation", "persistence", [1.0, -0.1, 1.5, NAN, None, "1", True]),
+    ("GaussianHMM.rotation", "rng", RNG),
+    ("GaussianHMM.autocovariance", "lag", [-1, 1.5, None, True]),
+    ("GaussianHMM.sample", "n_sequences", COUNT),
+    ("GaussianHMM.sample", "length", COUNT),
+    ("GaussianHMM.sample", "rng", RNG),
+    (
+        "CategoricalHMM",
+        "initial",
+        [[0.5, 0.4], [1.5, -0.5], [NAN, 1.0], [], ["a", "b"], None, [[0.5, 0.5]], RAGGED],
+    ),
+    (
+        "CategoricalHMM",
+        "transition",
+        [0.5 * EYE, [[1.5, -0.5], [0.0, 1.0]], NAN * EYE, np.eye(3), [0.5, 0.5], None, RAGGED],
+    ),
+    (
+        "CategoricalHMM",
+        "emission",
+        [0.5 * EYE, [[1.5, -0.5], [0.0, 1.0]], NAN * EYE, np.eye(3), np.empty((2, 0)), None],
+    ),
+    ("GaussianHMM.filter_covariance", "observation_noise_std", POSITIVE),
+    ("GaussianHMM.filter_covariance", "length", [0, -1, 1.5, True, "3"]),
+    (
+        "GaussianHMM.filter",
+        "observations",
+        [np.ones((3, 2)), np.ones((1, 3, 3)), np.ones((1, 0, 2)), NAN * np.ones((1, 3, 2)), None,
+         "a", RAGGED, 1j * np.ones((1, 3, 2))],
+    ),
+    ("GaussianHMM.filter", "observation_noise_std", POSITIVE),
+    ("CategoricalHMM.sample", "n_sequences", COUNT),
+    ("CategoricalHMM.sample", "length", COUNT),
+    ("CategoricalHMM.sample", "rng", RNG),
+    ("CategoricalHMM.filter", "tokens", TOKEN),
+    ("CategoricalHMM.predict_next", "tokens", TOKEN),
+    ("CategoricalHMM.log_likelihood", "tokens", TOKEN),
+    (
+        "Representation",
+        "weights",
+        [[1.0], np.empty((0, 3)), NAN * EYE, INF * np.ones((2, 2)), "a", None, RAGGED, 1j * EYE],
+    ),
+    ("Representation", "noise_std", NON_NEGATIVE),
+    *[
+        (f"Representation.{name}", argument, bad)
+        for name in ("gaussian", "balanced")
+        for argument, bad in (
+            ("dim", COUNT),
+            ("size", SIZE),
+            ("signal", NON_NEGATIVE),
+            ("noise_std", NON_NEGATIVE),
+            ("rng", RNG),
+        )
+    ],
+    ("Representation.truncate", "size", [*SIZE, 7]),
+    ("Representation.features", "states", [[1.0, 2.0], np.ones((3, 3)), NAN * EYE, None, "a"]),
+    ("Representation.features", "rng", RNG),
+    ("LinearResponse", "weights", [[1.0], np.empty((2, 0)), np.empty((0, 2)), NAN * EYE, None]),
+    ("LinearResponse", "noise_std", [-1.0, NAN, INF, [1.0, 1.0, 1.0], None, [1.0, -1.0], "a",
+                                     1j, [[1.0, 1.0]]]),
+    ("LinearResponse.sample", "next_states", [np.ones((3, 5)), np.ones(2), NAN * EYE]),
+    ("LinearResponse.sample", "rng", RNG),
+    (
+        "Population",
+        "feature_covariance",
+        [ASYMMETRIC, INDEFINITE, NAN * EYE, np.ones((2, 3)), [1.0], None, RAGGED, -EYE],
+    ),
+    (
+        "Population",
+        "cross_covariance",
+        [np.ones((3, 2)), np.ones((2, 3)), [1.0, 2.0], NAN * EYE, None, 5 * EYE],
+    ),
+    (
+        "Population",
+        "response_covariance",
+        [ASYMMETRIC, INDEFINITE, NAN * EYE, np.ones((2, 3)), [1.0], None, np.empty((0, 0))],
+    ),
+    ("Population.next_token", "representation", [Representation.gaussian(3, 4)]),
+    ("Population.downstream", "representation", [Representation.gaussian(3, 4)]),
+    ("Population.downstream", "response", [LinearResponse(np.eye(3))]),
+    ("Population.filtered", "representation", [Representation.gaussian(3, 4)]),
+    ("Population.filtered", "observation_noise_std", POSITIVE),
+    ("Population.filtered", "length", [0, -1, 1.5, True, "3"]),
+    (
+        "Population.from_samples",
+        "features",
+        [np.ones(30), NAN * np.ones((30, 2)), None, RAGGED, np.ones((30, 2, 1))],
+    ),
+    (
+        "Population.from_samples",
+        "responses",
+        [np.ones(30), NAN * np.ones((30, 1)), np.ones((29, 1)), None, np.ones((30, 1, 1))],
+    ),
+    ("Population.truncate", "size", [*SIZE, 3]),
+    ("head_risk", "n_samples", COUNT),
+    ("head_risk", "ridge", PENALTY),
+    ("head_risk", "order", ORDER),
+    *[
+        (name, argument, bad)
+        for name in ("risk_factors", "effective_ridge")
+        for argument, bad in (
+            ("eigenvalues", [[0.0, 1.0], [-1.0, 1.0], [NAN, 1.0], [INF, 1.0], EYE, 2.0, None,
+                             ["a", "b"], RAGGED]),
+            ("multiplicities", [[0, 1], [-1, 1], [NAN, 1.0], [INF, 1.0], [1], EYE, 2.0,
+                                ["a", "b"], RAGGED]),
+            ("n_samples", COUNT),
+            ("ridge", PENALTY),
+        )
+    ],
+    ("risk_factors", "order", ORDER),
+    ("effective_ridge", "ridge", [INF]),
+    ("optimal_ridge", "n_samples", COUNT),
+    ("optimal_ridge", "order", ORDER),
+    ("risk_curve", "representation", [Representation.gaussian(3, 6)]),
+    ("risk_curve", "n_samples", COUNT),
+    ("risk_curve", "sizes", SIZES),
+    ("risk_curve", "ridge", PENALTY),
+    ("risk_curve", "order", ORDER),
+    ("risk_curve", "response", [LinearResponse(np.eye(3))]),
+    ("simulate_risk_curve", "representation", [Representation.gaussian(3, 6)]),
+    ("simulate_risk_curve", "n_samples", COUNT),
+    ("simulate_risk_curve", "sizes", SIZES),
+    ("simulate_risk_curve", "n_trials", COUNT),
+    ("simulate_risk_curve", "design", ["Prompts", "", None, 1, ["prompts"]]),
+    ("simulate_risk_curve", "ridge", [*PENALTY, INF]),
+    ("simulate_risk_curve", "rng", RNG),
+    ("simulate_risk_curve", "n_jobs", [0, 1.5, None, "2", True]),
+    ("simulate_risk_curve", "response", [LinearResponse(np.eye(3))]),
+    ("simulate_head_risk", "n_samples", COUNT),
+    ("simulate_head_risk", "n_trials", [1, *COUNT]),
+    ("simulate_head_risk", "ridge", [*PENALTY, INF]),
+    ("simulate_head_risk", "rng", RNG),
+    (
+        "document_inflation",
+        "representation",
+        [Representation.gaussian(3, 6), Representation.gaussian(2, 0)],
+    ),
+    ("document_inflation", "n_samples", COUNT),
+    (
+        "cross_validation_scores",
+        "features",
+        [np.ones(3), NAN * np.ones((3, 2)), np.empty((0, 2)), np.empty((3, 0)), None, RAGGED],
+    ),
+    (
+        "cross_validation_scores",
+        "responses",
+        [np.ones(3), np.ones((2, 1)), NAN * np.ones((3, 1)), None, RAGGED],
+    ),
+    ("cross_validation_scores", "ridges", [[0.0, 1.0], [-1.0], [NAN], [INF], ["a"], RAGGED, None]),
+    ("cross_validation_scores", "kind", ["LOO", "", None, 1]),
+    *[
+        (name, argument, bad)
+        for name in ("limit_risk", "sweet_spot", "global_optimum")
+        for argument, bad in (
+            ("dim", COUNT),
+            ("n_samples", COUNT),
+            ("persistence", [1.0, -0.1, NAN, None]),
+            ("signal", POSITIVE),
+            ("noise_std", POSITIVE),
+        )
+    ],
+    (
+        "fit_head",
+        "features",
+        [np.ones(3), NAN * np.ones((3, 2)), np.empty((0, 2)), None, "a", RAGGED,
+         np.ones((3, 2, 1))],
+    ),
+    (
+        "fit_head",
+        "responses",
+        [np.ones(2), np.ones((2, 1)), NAN * np.ones((3, 1)), None, 1.0, np.ones((3, 1, 1)),
+         RAGGED],
+    ),
+    ("fit_head", "ridge", [*PENALTY, INF]),
+    ("balanced_risk", "dim", COUNT),
+    ("balanced_risk", "n_samples", COUNT),
+    ("balanced_risk", "sizes", [bad for bad in SIZES if bad != [0, 7]]),
+    ("balanced_risk", "persistence", [1.0, -0.1, NAN, None]),
+    ("balanced_risk", "signal", POSITIVE),
+    ("balanced_risk", "noise_std", POSITIVE),
+    ("balanced_risk", "ridge", [*PENALTY, INF]),
+    ("RiskCurve", "sizes", [[1, 0], [-1, 0], [0, 0], [0.0, 1.0], [], 5, None, [[0, 1]]]),
+    *[
+        ("RiskCurve", name, VECTOR)
+        for name in (
+            "risk", "standard_error", "noise", "bias", "variance", "bias_standard_error",
+            "variance_standard_error",
+        )
+    ],
+    ("RiskCurve", "per_output", [[1.0, 2.0], [[1.0]], 1.0, "ab"]),
+    ("RiskCurve", "n_samples", COUNT),
+    ("RiskCurve", "n_trials", [-1, 1.5, None, True]),
+    ("RiskCurve", "ridge", PENALTY),
+    ("RiskCurve", "label", [None, 3]),
+    ("plot_theory_and_simulation", "parts", [["total"], ["risk", "x"]]),
+    ("plot_theory_and_simulation", "theory", [RiskCurve([0], [1.0], [0.0])]),
+]  # fmt: skip
+
+CASES = [
+    pytest.param(call, argument, value, id=f"{call}-{argument}-{k}")
+    for call, argument, values in TABLE
+    for k, value in enumerate(values)
+]
+
+
+@pytest.mark.parametrize(("call", "argument", "value"), CASES)
+@pytest.mark.filterwarnings("error")
+def test_a_bad_argument_is_named(call: str, argument: str, value: Any) -> None:
+    function, right = CALLS[call]
+    changes: dict[str, Any] = {argument: value}
+    if call == "plot_theory_and_simulation" and argument == "theory":
+        changes["parts"] = ["bias"]
+    with pytest.raises(ValueError, match=rf"^{argument}\b"):
+        function(**{**right, **changes})
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_unspoilt_call_is_accepted(call: str) -> None:
+    function, right = CALLS[call]
+    function(**right)
+
+
+def test_every_argument_of_every_entry_point_is_in_the_table() -> None:
+    spoilt = {(call, argument) for call, argument, _ in TABLE}
+    # An object of the wrong class, or a flag, has no bad value to be named by.
+    objects = {"hmm", "population", "split"}
+    expected = {
+        (call, argument)
+        for call, (_, right) in CALLS.items()
+        for argument in right
+        if argument not in objects
+    }
+    assert expected - spoilt - {("Population.next_token", "hmm")} == set()
+    results = {"Factors", "Risk", "SimulatedRisk", "SweetSpot"}
+    assert set(hmmtheory.__all__) - results <= {call.split(".")[0] for call in CALLS}
+
+
+def test_legal_extremes_are_not_refused() -> None:
+    n, top = 5, MODEL.size
+    assert np.isinf(risk_curve(CHAIN, MODEL, n, [0, n, top]).risk[1])
+    assert np.isfinite(simulate_risk_curve(CHAIN, MODEL, n, [0, n, top], 2, rng=0).risk).all()
+    assert np.isfinite(head_risk(POPULATION, 9, ridge=INF).total)
+    assert risk_curve(CHAIN, MODEL, np.int64(5), np.array([0, 6], dtype=np.int32)).risk.size == 2
+    assert risk_curve(CHAIN, MODEL, 5, range(3)).risk.size == 3
+    assert risk_curve(CHAIN, MODEL, 5, (size for size in (0, 2))).risk.size == 2
+
+
+def test_chain_and_representation_of_other_dimensions_are_refused() -> None:
+    for call in ("risk_curve", "simulate_risk_curve", "Population.next_token"):
+        function, right = CALLS[call]
+        with pytest.raises(ValueError, match=r"representation.*3.*2"):
+            function(**{**right, "hmm": OTHER_CHAIN})
+
+
+def test_one_sample_has_no_moments() -> None:
+    with pytest.raises(ValueError, match=r"^features"):
+        Population.from_samples([[1.0]], [[1.0]])
+
+
+def test_tokens_that_the_model_cannot_emit_are_refused() -> None:
+    model = CategoricalHMM([1.0, 0.0], EYE, EYE)
+    with pytest.raises(ValueError, match=r"tokens.*position 1"):
+        model.filter([[0, 1]])
+
+
+def test_a_feature_without_variance_that_covaries_is_refused() -> None:
+    with pytest.raises(ValueError, match="cross_covariance"):
+        Population(np.diag([1.0, 0.0]), [[0.1], [0.1]], [[1.0]])
+
+
+@pytest.mark.parametrize(
+    ("change", "argument"),
+    [({"design": "document"}, "split"), ({"representation": Representation(EYE, 0.0)}, "split")],
+)
+def test_a_split_is_refused_where_it_has_no_closed_form(
+    change: dict[str, Any], argument: str
+) -> None:
+    right = CALLS["simulate_risk_curve"][1]
+    call = {**right, "sizes": [0, 2], "split": True, **change}
+    with pytest.raises(ValueError, match=argument):
+        simulate_risk_curve(**call)
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "array", "other arrays", "a curve and more"])
+def test_a_file_that_holds_no_curve_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "file.npz"
+    good = {"sizes": [0], "risk": [1.0], "standard_error": [0.0]}
+    if kind in ("text", "empty"):
+        path.write_text("hello" * (kind == "text"), encoding="utf-8")
+    elif kind == "array":
+        with path.open("wb") as file:
+            np.save(file, np.ones(3))
+    elif kind == "other arrays":
+        np.savez(path, x=np.ones(3))
+    else:
+        np.savez(path, **good, other=np.ones(3))
+    with pytest.raises(ValueError, match="path"):
+        RiskCurve.load(path)
+
+
+def test_a_curve_that_does_not_exist_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        RiskCurve.load(tmp_path / "none.npz")
