@@ -270,7 +270,9 @@ def optimal_ridge(population: Population, n_samples: int, order: int = 2) -> flo
     grid = np.log(scale) + np.log(10.0) * np.linspace(-12, 12, 97)
     heights = [excess(float(np.exp(x))) for x in grid]
     best = int(np.argmin(heights))
-    left, right = grid[max(best - 1, 0)], grid[min(best + 1, grid.size - 1)]
+    if best in (0, grid.size - 1):
+        return 0.0 if best == 0 else float("inf")
+    left, right = grid[best - 1], grid[best + 1]
     found = optimize.minimize_scalar(
         lambda x: excess(float(np.exp(x))),
         bounds=(left, right),
