@@ -77,8 +77,8 @@ def head_risk(population: Population, n_samples: int, ridge: float = 0.0, order:
     How wrong the second order is: ridgeless, within 1 % wherever p >= n + 4 and n >= 40 in the
     book's spectra (the first order misses up to 26 %).  It fails by tens of per cent where the
     number of large eigenvalues is close to n and the rest are far smaller, and by up to 16 %
-    for a ridge of a hundredth of the mean eigenvalue or less at p = n = 20; from a ridge of one mean
-    eigenvalue up it is within 1 %.
+    for a ridge of a hundredth of the mean eigenvalue or less at p = n = 20; from a ridge of one
+    mean eigenvalue up it is within 1 %.
 
     Parameters
     ----------
