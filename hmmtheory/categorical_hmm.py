@@ -90,7 +90,10 @@ class CategoricalHMM:
 
     @cached_property
     def bigram(self) -> FloatArray:
-        r"""Stationary :math:`P(o_t = a, o_{t+1} = b) = \sum_{ij} \pi_i E_{ia} T_{ij} E_{jb}`."""
+        r"""The stationary law of two consecutive tokens (V, V).
+
+        .. math:: P(o_t = a, o_{t+1} = b) = \sum_{ij} \pi_i E_{ia} T_{ij} E_{jb}
+        """
         joint = self.stationary_distribution[:, None] * self.transition
         return np.asarray(self.emission.T @ joint @ self.emission)
 
