@@ -19,7 +19,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env install book test lint format notebooks lock clean distclean
+.PHONY: help env install book test lint format notebooks bench lock clean distclean
 
 help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -50,6 +50,9 @@ lock: $(VENV)/.uv ## resolve pyproject.toml into requirements.txt (UPGRADE=1 tak
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links --quiet \
 		$(if $(UPGRADE),--upgrade) -o requirements.txt
+
+bench: install ## time the simulator side by side with the loops one would write instead
+	$(BIN)/python -m benchmarks
 
 clean: ## remove what was built
 	rm -rf _build build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -45,6 +45,12 @@ class CategoricalHMM:
     initial: FloatArray
     transition: FloatArray
     emission: FloatArray
+
+    if TYPE_CHECKING:  # what callers may pass; the fields say what they read
+
+        def __init__(
+            self, initial: ArrayLike, transition: ArrayLike, emission: ArrayLike
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         vector = as_array("initial", self.initial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,6 +46,10 @@ class GaussianHMM:
 
     transition: FloatArray
     noise_std: float
+
+    if TYPE_CHECKING:  # what callers may pass; the fields say what they read
+
+        def __init__(self, transition: ArrayLike, noise_std: float) -> None: ...
 
     def __post_init__(self) -> None:
         matrix = as_matrix("transition", self.transition, (None, None))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hmmtheory._validation import FloatArray, as_count, as_covariance, as_matrix
 from hmmtheory.gaussian_hmm import GaussianHMM
@@ -46,6 +47,15 @@ class Population:
     feature_covariance: FloatArray
     cross_covariance: FloatArray
     response_covariance: FloatArray
+
+    if TYPE_CHECKING:  # what callers may pass; the fields say what they read
+
+        def __init__(
+            self,
+            feature_covariance: ArrayLike,
+            cross_covariance: ArrayLike,
+            response_covariance: ArrayLike,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         s = as_covariance("feature_covariance", self.feature_covariance)

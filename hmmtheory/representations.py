@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import linalg
 
 from hmmtheory._validation import FloatArray, as_array, as_count, as_matrix, as_number, as_rng
@@ -40,6 +41,10 @@ class Representation:
 
     weights: FloatArray
     noise_std: float = 1.0
+
+    if TYPE_CHECKING:  # what callers may pass; the fields say what they read
+
+        def __init__(self, weights: ArrayLike, noise_std: float = 1.0) -> None: ...
 
     def __post_init__(self) -> None:
         weights = as_matrix("weights", self.weights, (None, None))
