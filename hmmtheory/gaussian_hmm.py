@@ -27,7 +27,7 @@ class GaussianHMM:
     Parameters
     ----------
     transition : array_like, shape (d, d)
-        A.  Its spectral radius must be below 1.
+        The matrix A, of spectral radius below 1.
     noise_std : float
         :math:`\sigma_\varepsilon > 0`, in the units of the state.
 

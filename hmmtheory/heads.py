@@ -28,7 +28,7 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     features : array_like, shape (n, p)
         X, one example a row.
     responses : array_like, shape (n, q) or (n,)
-        Y.
+        The labels Y.
     ridge : float
         :math:`\lambda \ge 0`, scikit-learn's ``alpha``.
 
@@ -76,9 +76,9 @@ def cross_validation_scores(
     Parameters
     ----------
     features : array_like, shape (n, p)
-        X.
+        The features X.
     responses : array_like, shape (n, q)
-        Y.
+        The labels Y.
     ridges : array_like, shape (k,)
         Positive penalties :math:`\lambda`.
     kind : {"loo", "gcv"}
@@ -160,9 +160,9 @@ def nested_path(
     columns : callable
         ``columns(start, stop)`` returns those features (n, stop - start); called in order.
     readout : ndarray, shape (d, P)
-        W.
+        The weights W.
     responses : ndarray, shape (n, q)
-        Y.
+        The labels Y.
     sizes : ndarray of int
         Increasing sizes in [0, P].
     ridge : float

@@ -56,7 +56,7 @@ def mark_threshold(ax: Axes, n_samples: int) -> None:
     ax : matplotlib.axes.Axes
         Where to draw.
     n_samples : int
-        n.
+        The number n of labelled examples.
     """
     ax.axvline(n_samples, color=COLORS["grey"], linestyle=":", linewidth=1.2)
     ax.annotate(

@@ -24,7 +24,7 @@ class Representation:
     Parameters
     ----------
     weights : array_like, shape (d, P)
-        W.
+        The weights W.
     noise_std : float
         :math:`\sigma_u \ge 0`, in the units of the feature.
 
@@ -164,7 +164,7 @@ class LinearResponse:
     Parameters
     ----------
     weights : array_like, shape (d, q)
-        V.
+        The weights V.
     noise_std : float or array_like, shape (q,)
         Standard deviation of the label noise, one for all outputs or one for each.
 

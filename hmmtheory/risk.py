@@ -134,7 +134,7 @@ def risk_factors(
     eigenvalues : array_like, shape (k,)
         Distinct or repeated positive eigenvalues of S.
     n_samples : int
-        n.
+        The number n of labelled examples.
     ridge : float
         :math:`\lambda \ge 0`; infinity is the zero head.
     multiplicities : array_like, shape (k,), optional
@@ -188,7 +188,7 @@ def effective_ridge(
     eigenvalues : array_like, shape (k,)
         Positive eigenvalues of S.
     n_samples : int
-        n.
+        The number n of labelled examples.
     ridge : float
         :math:`\lambda \ge 0`, finite.
     multiplicities : array_like, shape (k,), optional
@@ -239,7 +239,7 @@ def optimal_ridge(population: Population, n_samples: int, order: int = 2) -> flo
     population : Population
         Moments of features and response.
     n_samples : int
-        n.
+        The number n of labelled examples.
     order : {1, 2}
         Order of the asymptotic formula.
 
