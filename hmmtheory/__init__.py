@@ -7,15 +7,19 @@ Data flows one way: chains -> representations -> population -> risk (theory) and
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.closed_forms import SweetSpot, sweet_spot
 from hmmtheory.curves import RiskCurve
+from hmmtheory.diagnosis import Diagnosis, Finding, diagnose
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.heads import cross_validation_scores, fit_head
 from hmmtheory.population import Population
+from hmmtheory.practice import Recommendation, predict_risk, recommend, resample_risk_curve
 from hmmtheory.representations import LinearResponse, Representation
 from hmmtheory.risk import (
+    EllipticalFactors,
     Factors,
     Risk,
     document_inflation,
     effective_ridge,
+    elliptical_factors,
     head_risk,
     optimal_ridge,
     risk_curve,
@@ -27,21 +31,30 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CategoricalHMM",
+    "Diagnosis",
+    "EllipticalFactors",
     "Factors",
+    "Finding",
     "GaussianHMM",
     "LinearResponse",
     "Population",
+    "Recommendation",
     "Representation",
     "Risk",
     "RiskCurve",
     "SimulatedRisk",
     "SweetSpot",
     "cross_validation_scores",
+    "diagnose",
     "document_inflation",
     "effective_ridge",
+    "elliptical_factors",
     "fit_head",
     "head_risk",
     "optimal_ridge",
+    "predict_risk",
+    "recommend",
+    "resample_risk_curve",
     "risk_curve",
     "risk_factors",
     "simulate_head_risk",

@@ -42,6 +42,8 @@ class RiskCurve:
         n, the number of labelled examples.
     ridge : float
         The penalty λ.
+    ridges : array_like, shape (k,), optional
+        The penalty at each size, where it differs; `ridge` is then 0.
     n_trials : int
         Number of training draws; 0 for theory.
     label : str
@@ -69,13 +71,14 @@ class RiskCurve:
     per_output: FloatArray | None = None
     n_samples: int = 1
     ridge: float = 0.0
+    ridges: FloatArray | None = None
     n_trials: int = 0
     label: str = ""
 
     def __post_init__(self) -> None:
         sizes = as_sizes(self.sizes, maximum=np.iinfo(np.int64).max)
         object.__setattr__(self, "sizes", sizes)
-        for name in ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "per_output"):
+        for name in ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "ridges", "per_output"):
             value = getattr(self, name)
             if value is None and name not in ("risk", "standard_error"):
                 continue
@@ -96,14 +99,15 @@ class RiskCurve:
 
     def __repr__(self) -> str:
         kind = f"{self.n_trials} trials" if self.n_trials else "theory"
+        ridge = f"ridge={self.ridge:.4g}" if self.ridges is None else "a ridge for each size"
         return (
             f"RiskCurve({self.sizes.size} sizes from {self.sizes[0]} to {self.sizes[-1]}, "
-            f"n_samples={self.n_samples}, ridge={self.ridge:.4g}, {kind})"
+            f"n_samples={self.n_samples}, {ridge}, {kind})"
         )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table indexed by size: risk, standard errors, and the parts there are."""
-        names = ("risk", "standard_error", *_PARTS, *_PART_ERRORS)
+        names = ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "ridges")
         columns = {name: getattr(self, name) for name in names}
         table = {name: value for name, value in columns.items() if value is not None}
         return pd.DataFrame(table, index=pd.Index(self.sizes, name="size"))

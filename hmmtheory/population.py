@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hmmtheory._validation import FloatArray, as_count, as_covariance, as_matrix
+from hmmtheory._validation import (
+    FloatArray,
+    as_count,
+    as_covariance,
+    as_flag,
+    as_matrix,
+    as_number,
+)
+from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.representations import LinearResponse, Representation
+from hmmtheory.samples import as_rows, as_unlabelled, sample_moments
 
 #: Eigenvalues of S below this fraction of the largest count as zero.
 RANK_TOLERANCE = 1e-12
@@ -167,41 +176,108 @@ class Population:
         return cls(w.T @ known @ w + noise, w.T @ known @ hmm.transition, sigma)
 
     @classmethod
-    def from_samples(cls, features: Any, responses: Any) -> Population:
-        """Return the plug-in moments of samples, centred (divisor N - 1).
+    def tokens(
+        cls, hmm: CategoricalHMM, embedding: ArrayLike, noise_std: float = 0.0
+    ) -> Population:
+        r"""Return the exact moments of token features when the head predicts the next token.
 
-        The plug-in residual covariance is optimistic by a factor of about 1 - p/(N - 1): the
-        samples that fit the best head also judge it.  Use many more samples than features.
+        With :math:`x_t = \operatorname{onehot}(o_t) M + u_t` and :math:`y_t =
+        \operatorname{onehot}(o_{t+1})`, both centred, v the stationary law of a token and P that
+        of two (:attr:`CategoricalHMM.bigram`): :math:`\Sigma_y = \operatorname{diag}(v) - v^\top
+        v`, :math:`S = M^\top \Sigma_y M + \sigma_u^2 I`, :math:`C = M^\top (P - v^\top v)` (book:
+        Proposition 9.1; exact, though nothing is Gaussian).
 
         Parameters
         ----------
-        features : array_like, shape (N, p)
-        responses : array_like, shape (N, q)
+        hmm : CategoricalHMM
+            The chain, taken in its stationary law.
+        embedding : array_like, shape (V, p)
+            M, one row for each token.
+        noise_std : float
+            :math:`\sigma_u \ge 0`.
 
         Raises
         ------
         ValueError
-            If either is not a finite matrix, N < 2, or their lengths differ.
+            If `embedding` does not have V rows, or `noise_std` < 0.
+
+        Examples
+        --------
+        >>> coin = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], [[0.8, 0.2], [0.2, 0.8]])
+        >>> Population.tokens(coin, [[1.0], [-1.0]]).head.round(3).tolist()
+        [[0.144, -0.144]]
+        """
+        m = as_matrix("embedding", embedding, (hmm.n_tokens, None))
+        noise = as_number("noise_std", noise_std, minimum=0.0) ** 2 * np.eye(m.shape[1])
+        law = hmm.bigram.sum(axis=1)
+        tokens = np.diag(law) - np.outer(law, law)
+        return cls(m.T @ tokens @ m + noise, m.T @ (hmm.bigram - np.outer(law, law)), tokens)
+
+    @classmethod
+    def from_samples(
+        cls, features: Any, responses: Any, unlabelled: Any = None, correct: bool = True
+    ) -> Population:
+        r"""Return the moments that samples suggest, centred, with Ω and B* made fair.
+
+        The samples that fit the best head also judge it, so that the plain residual covariance
+        is optimistic by a factor of about 1 - p/N.  Here each residual meets its own
+        leave-one-out residual, and the noise in the fitted coefficients is taken off by soft
+        thresholding, so that each output's signal and noise add up to its sample variance
+        (book: Chapter 11).  Empirical: unbiased for Ω when all rows have the same noise.
+
+        Parameters
+        ----------
+        features : array_like, shape (N, p)
+            Labelled rows, an array or a DataFrame.
+        responses : array_like, shape (N, q) or (N,)
+            Their labels.
+        unlabelled : array_like, shape (M, p), optional
+            Further rows of features, which make S more accurate.
+        correct : bool
+            False leaves the optimistic plug-in moments (divisor N - 1) as they are.
+
+        Raises
+        ------
+        ValueError
+            If an argument is not a finite matrix, N < 2, lengths differ, or plain moments are
+            asked of unlabelled rows.
 
         Warns
         -----
         UserWarning
-            If N <= 10 p, where the optimism is 10 % or more.
+            If N - 1 < 2r, r the rank of the features: the signal outside the (N - 1)/2 directions
+            of largest variance then counts as noise.  Without correction: if N <= 10 p, where the
+            optimism is 10 % or more.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> x = rng.standard_normal((400, 100))
+        >>> y = x[:, :1] + rng.standard_normal((400, 1))
+        >>> bool(abs(Population.from_samples(x, y).residual_covariance[0, 0] - 1.0) < 0.15)
+        True
         """
-        x = as_matrix("features", features, (None, None))
-        y = as_matrix("responses", responses, (x.shape[0], None))
-        n_samples, n_features = x.shape
-        if n_samples < 2:
-            raise ValueError(f"features must have at least 2 rows; got {n_samples}")
-        if n_samples <= 10 * n_features:
+        x, y = as_rows(features, responses)
+        if not as_flag("correct", correct):
+            if unlabelled is not None:
+                raise ValueError("unlabelled must be None for plain moments; got rows")
+            return cls._plug_in(x, y)
+        found = sample_moments(x, y, as_unlabelled(unlabelled, x.shape[1]))
+        t, v, b = found.eigenvalues, found.directions, found.head
+        signal = (b.T * t) @ b
+        return cls((v * t) @ v.T, (v * t) @ b, found.residual_covariance + signal)
+
+    @classmethod
+    def _plug_in(cls, x: FloatArray, y: FloatArray) -> Population:
+        rows, p = x.shape
+        if rows <= 10 * p:
             warnings.warn(
-                f"{n_samples} samples for {n_features} features: the plug-in residual covariance "
-                "is optimistic by 10 % or more",
-                stacklevel=2,
+                f"{rows} samples for {p} features: the plug-in residual covariance is optimistic "
+                "by 10 % or more",
+                stacklevel=3,
             )
-        joint = np.cov(np.hstack([x, y]), rowvar=False).reshape(2 * (n_features + y.shape[1],))
-        s, c = joint[:n_features, :n_features], joint[:n_features, n_features:]
-        return cls(s, c, joint[n_features:, n_features:])
+        joint = np.cov(np.hstack([x, y]), rowvar=False).reshape(2 * (p + y.shape[1],))
+        return cls(joint[:p, :p], joint[:p, p:], joint[p:, p:])
 
     @property
     def n_features(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -63,6 +63,16 @@ class Factors(NamedTuple):
 
     bias: FloatArray
     variance: float
+
+
+class EllipticalFactors(NamedTuple):
+    """The bias weights w_i, and for each row scale what its noise adds to the variance.
+
+    bias = Σ w_i b_iᵀb_i, variance = mean over rows of v_k e_kᵀe_k.
+    """
+
+    bias: FloatArray
+    variance: FloatArray
 
 
 def head_risk(population: Population, n_samples: int, ridge: float = 0.0, order: int = 2) -> Risk:
@@ -173,6 +183,114 @@ def risk_factors(
     return _asymptotic(t, m, n, lam, order)
 
 
+def elliptical_factors(
+    eigenvalues: ArrayLike,
+    n_samples: int,
+    row_scales: ArrayLike,
+    ridge: float = 0.0,
+    order: int = 2,
+) -> EllipticalFactors:
+    r"""Return bias weights and variance factors where rows differ in scale.
+
+    Rows are :math:`x = \tau g` with g Gaussian of covariance S and a random scale of mean square
+    1.  Training gives a row the weight :math:`\varphi(\tau) = \tau^2 / (\lambda/\kappa + \tau^2
+    \mathrm{df}_1)`, with :math:`\kappa` such that the n weights sum to 1, and
+
+    .. math:: v(\tau) = \frac{n\,\mathrm{df}_2\,\varphi(\tau)^2/\tau^2}
+              {1 - n\,\mathrm{df}_2\,E[\varphi^2]}, \qquad
+              w_i = \frac{t_i\,\kappa^2/(t_i+\kappa)^2}{1 - n\,\mathrm{df}_2\,E[\varphi^2]}
+
+    (book: Theorem 11.2; asymptotic).  Equal scales give Theorem 4.2 (R3); no ridge and p > n
+    give R12, where :math:`\varphi = 1/n`.  The second order multiplies by what it adds to
+    Gaussian rows (empirical).
+
+    Parameters
+    ----------
+    eigenvalues : array_like, shape (k,)
+        Positive eigenvalues of S.
+    n_samples : int
+        The number n of labelled examples.
+    row_scales : array_like, shape (N,)
+        A sample of :math:`\tau \ge 0`; normalised here to mean square 1.
+    ridge : float
+        :math:`\lambda \ge 0`; infinity is the zero head.
+    order : {1, 2}
+        Order of the formula.
+
+    Returns
+    -------
+    EllipticalFactors
+        ``.bias`` (k,) and ``.variance`` (N,), one factor for each row scale.
+
+    Raises
+    ------
+    ValueError
+        If the scales are not a vector of non-negative numbers, some positive, or as
+        :func:`risk_factors`.
+
+    Examples
+    --------
+    >>> found = elliptical_factors([1.0, 0.5], 20, row_scales=[0.5, 1.5], order=1)
+    >>> found.variance.round(4).tolist()
+    [0.0323, 0.2062]
+    """
+    t, m = _checked_spectrum(eigenvalues, None)
+    n = as_count("n_samples", n_samples)
+    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    order = as_order(order)
+    tau = as_array("row_scales", row_scales)
+    if tau.ndim != 1 or (tau < 0).any() or not tau.any():
+        raise ValueError(
+            "row_scales must be a vector of non-negative numbers, some of them positive; "
+            f"got shape {tau.shape}"
+        )
+    square = np.square(tau) / np.square(tau).mean()
+    present = square > 0
+    gaussian = risk_factors(t, n, lam, order=order)
+    if t.size == 0 or np.isinf(lam) or np.isinf(gaussian.variance):
+        return EllipticalFactors(gaussian.bias, np.where(present, gaussian.variance, 0.0))
+
+    def weights(level: float, df1: float) -> FloatArray:
+        whole = level + square * df1
+        return np.asarray(np.divide(square, whole, out=np.zeros_like(tau), where=present))
+
+    def solve(equation: Callable[[float], float], start: float) -> float:
+        """Return the root of an increasing function of log κ (or of -log c)."""
+        left = right = np.log(start)
+        while equation(left) > 0:
+            left -= 2.0
+        while equation(right) < 0:
+            right += 2.0
+        return float(np.exp(optimize.brentq(equation, left - 1e-9, right + 1e-9, xtol=1e-14)))
+
+    if lam == 0.0 and t.size < n:
+        df1 = df2 = float(t.size)
+        level = 1.0 / solve(
+            lambda x: n * float(weights(float(np.exp(-x)), df1).mean()) - 1.0, 1.0 / (n - df1)
+        )
+        shrunk, first = np.zeros_like(t), gaussian._replace(variance=df2 / (n - df2))
+    else:
+        kappa = effective_ridge(t, n, lam)
+        if lam > 0.0:
+
+            def equation(log_kappa: float) -> float:
+                k = float(np.exp(log_kappa))
+                return n * float(weights(lam / k, float((t / (t + k)).sum())).mean()) - 1.0
+
+            kappa = solve(equation, kappa)
+        df1, df2 = float((t / (t + kappa)).sum()), float(np.square(t / (t + kappa)).sum())
+        level = lam / kappa
+        shrunk, first = t * np.square(kappa / (t + kappa)), risk_factors(t, n, lam, order=1)
+    phi = weights(level, df1)
+    crowding = n * df2 * float(np.square(phi).mean())
+    share = np.divide(np.square(phi), square, out=np.zeros_like(phi), where=present)
+    bias, variance = shrunk / (1.0 - crowding), n * df2 * share / (1.0 - crowding)
+    if order == 1:
+        return EllipticalFactors(bias, variance)
+    more = np.divide(gaussian.bias, first.bias, out=np.ones_like(bias), where=first.bias > 0)
+    return EllipticalFactors(bias * more, variance * (gaussian.variance / first.variance))
+
+
 def effective_ridge(
     eigenvalues: ArrayLike,
     n_samples: int,
@@ -272,7 +390,11 @@ def optimal_ridge(population: Population, n_samples: int, order: int = 2) -> flo
         variance = noise * factors.variance if noise > 0 else 0.0
         return float(factors.bias @ b_squared) + variance
 
-    scale = float(values.mean()) * n
+    return minimise_over_ridge(excess, float(values.mean()) * n)
+
+
+def minimise_over_ridge(excess: Callable[[float], float], scale: float) -> float:
+    """Return the penalty of least excess risk among 0, infinity and 24 decades around `scale`."""
     grid = np.log(scale) + np.log(10.0) * np.linspace(-12, 12, 97)
     heights = [excess(float(np.exp(x))) for x in grid]
     best = int(np.argmin(heights))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
-from threadpoolctl import ThreadpoolController
 
+from hmmtheory._threads import one_blas_thread
 from hmmtheory._validation import FloatArray, as_count, as_flag, as_number, as_rng, as_sizes, spawn
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
@@ -61,8 +60,9 @@ def simulate_head_risk(
     n_trials: int,
     ridge: float = 0.0,
     rng: Any = None,
+    sampler: Callable[[int, np.random.Generator], tuple[FloatArray, FloatArray]] | None = None,
 ) -> SimulatedRisk:
-    r"""Train heads on independent Gaussian examples of a population, and measure their risk.
+    r"""Train heads on independent examples of a population, and measure their risk.
 
     Each trial draws X and Y, fits :func:`fit_head`'s head, and evaluates its exact risk; no test
     set.  The independent check of :func:`head_risk`.
@@ -77,15 +77,20 @@ def simulate_head_risk(
         :math:`\lambda \ge 0`.
     rng : int, Generator, SeedSequence or None
         Passed to `numpy.random.default_rng`.
+    sampler : callable, optional
+        ``sampler(n, rng)`` returns features (n, p) and responses (n, q) drawn from the
+        population, centred; Gaussian examples if omitted.
 
     Returns
     -------
     SimulatedRisk
+        For rows that are not Gaussian, `parts` describes responses with the noise Ω given the
+        features; the total needs no such assumption.
 
     Raises
     ------
     ValueError
-        If a count is too small or `ridge` < 0.
+        If a count is too small, `ridge` < 0, or `sampler` returns other shapes.
     """
     n = as_count("n_samples", n_samples)
     trials = as_count("n_trials", n_trials, minimum=2)
@@ -102,8 +107,16 @@ def simulate_head_risk(
     matrices, biases = np.empty((2, trials, q, q))
     gains = np.empty(trials)
     for trial in range(trials):
-        x = generator.standard_normal((n, population.n_features)) @ feature_root
-        y = x @ head + generator.standard_normal((n, q)) @ noise_root
+        if sampler is None:
+            x = generator.standard_normal((n, population.n_features)) @ feature_root
+            y = x @ head + generator.standard_normal((n, q)) @ noise_root
+        else:
+            x, y = sampler(n, generator)
+            if x.shape != (n, population.n_features) or y.shape != (n, q):
+                raise ValueError(
+                    f"sampler must return shapes {(n, population.n_features)} and {(n, q)}; "
+                    f"got {x.shape} and {y.shape}"
+                )
         u, s, vt = _thin_svd(x)
         weight = s / (s**2 + lam)
         error = head - vt.T @ (weight[:, None] * (u.T @ y))
@@ -302,19 +315,12 @@ def _exact_terms(
     return _Exact(variance, cross, noise, coefficients)
 
 
-@lru_cache(maxsize=1)
-def _thread_controller() -> ThreadpoolController:
-    """Find the process's BLAS libraries once: looking takes as long as a small trial."""
-    return ThreadpoolController()
-
-
 def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
     """Return one draw's risk, bias and variance, each (k, q); the last two 0 unless split."""
     hmm, representation, exact = setting.hmm, setting.representation, setting.exact
     n, noise_std = setting.n, representation.noise_std
     sigma = hmm.stationary_covariance
-    # One thread: the last bits of a product depend on how many share it.
-    with _thread_controller().limit(limits=1, user_api="blas"):
+    with one_blas_thread():
         if setting.design == "prompts":
             pairs = hmm.sample(n, 2, rng)
             states, following = pairs[:, 0], pairs[:, 1]

@@ -104,7 +104,7 @@ def test_plug_in_moments_are_the_centred_moments_of_the_samples() -> None:
     rng = np.random.default_rng(8)
     x = rng.standard_normal((60, 3)) + 100.0
     y = rng.standard_normal((60, 2)) - 50.0
-    population = Population.from_samples(x, y)
+    population = Population.from_samples(x, y, correct=False)
     xc, yc = x - x.mean(axis=0), y - y.mean(axis=0)
     assert_allclose(population.feature_covariance, xc.T @ xc / 59, rtol=1e-10)
     assert_allclose(population.cross_covariance, xc.T @ yc / 59, rtol=1e-10, atol=1e-12)
@@ -124,7 +124,7 @@ def test_plug_in_residual_is_optimistic_by_one_minus_p_over_n_minus_one() -> Non
         y = x @ truth.head + noise * rng.standard_normal((n, 1))
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            found[trial] = Population.from_samples(x, y).residual_covariance[0, 0]
+            found[trial] = Population.from_samples(x, y, correct=False).residual_covariance[0, 0]
     ratio = found / truth.residual_covariance[0, 0]
     error = ratio.std(ddof=1) / np.sqrt(trials)
     assert abs(ratio.mean() - (1 - p / (n - 1))) < 4 * error
@@ -134,7 +134,9 @@ def test_plug_in_residual_is_optimistic_by_one_minus_p_over_n_minus_one() -> Non
 def test_few_samples_raise_a_warning_and_many_do_not() -> None:
     rng = np.random.default_rng(11)
     with pytest.warns(UserWarning, match="optimistic"):
-        Population.from_samples(rng.standard_normal((20, 2)), rng.standard_normal((20, 1)))
+        Population.from_samples(
+            rng.standard_normal((20, 2)), rng.standard_normal((20, 1)), correct=False
+        )
 
 
 def test_a_single_feature_and_a_single_response_are_enough() -> None:

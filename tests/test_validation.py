@@ -16,11 +16,16 @@ from hmmtheory import (
     Representation,
     RiskCurve,
     cross_validation_scores,
+    diagnose,
     document_inflation,
     effective_ridge,
+    elliptical_factors,
     fit_head,
     head_risk,
     optimal_ridge,
+    predict_risk,
+    recommend,
+    resample_risk_curve,
     risk_curve,
     risk_factors,
     simulate_head_risk,
@@ -42,6 +47,11 @@ MODEL = Representation.gaussian(2, 6, rng=1)
 TOKENS = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], EYE)
 POPULATION = Population(EYE, 0.5 * EYE, EYE)
 CURVE = RiskCurve([0, 1], [2.0, 1.0], [0.0, 0.0])
+
+ROWS = {
+    "features": np.random.default_rng(0).standard_normal((30, 2)),
+    "responses": np.random.default_rng(1).standard_normal((30, 1)),
+}
 
 #: A call that is right, for each entry point; the table below spoils one argument at a time.
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -102,7 +112,13 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {
             "features": np.arange(60.0).reshape(30, 2) % 7,
             "responses": np.arange(30.0).reshape(30, 1) % 5,
+            "unlabelled": None,
+            "correct": True,
         },
+    ),
+    "Population.tokens": (
+        Population.tokens,
+        {"hmm": TOKENS, "embedding": EYE, "noise_std": 0.1},
     ),
     "Population.truncate": (POPULATION.truncate, {"size": 1}),
     "head_risk": (
@@ -134,6 +150,27 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         simulate_head_risk,
         {"population": POPULATION, "n_samples": 9, "n_trials": 2, "ridge": 0.1, "rng": 0},
     ),
+    "elliptical_factors": (
+        elliptical_factors,
+        {"eigenvalues": [1.0, 2.0], "n_samples": 9, "row_scales": [0.5, 1.5], "ridge": 0.1,
+         "order": 2},
+    ),
+    "predict_risk": (
+        predict_risk,
+        {**ROWS, "n_samples": 9, "sizes": [0, 2], "ridge": 0.1, "order": "random",
+         "rows": "elliptical", "intercept": True, "unlabelled": None, "rng": 0},
+    ),
+    "resample_risk_curve": (
+        resample_risk_curve,
+        {**ROWS, "n_samples": 9, "sizes": [0, 2], "n_trials": 2, "ridge": 0.1, "order": "given",
+         "intercept": True, "rng": 0, "n_jobs": 1},
+    ),
+    "recommend": (
+        recommend,
+        {**ROWS, "n_samples": 9, "target": 2.0, "sizes": [0, 2], "order": "given",
+         "rows": "elliptical", "unlabelled": None, "rng": 0},
+    ),
+    "diagnose": (diagnose, {**ROWS, "n_samples": 9, "rng": 0}),
     "document_inflation": (
         document_inflation,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9},
@@ -162,9 +199,9 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "RiskCurve": (
         RiskCurve,
         {"sizes": [0, 1], "risk": [2.0, 1.0], "standard_error": [0.0, 0.0], "noise": [1.0, 1.0],
-         "bias": [1.0, 1.0], "variance": [1.0, 1.0], "bias_standard_error": [1.0, 1.0],
-         "variance_standard_error": [1.0, 1.0], "per_output": [[1.0], [1.0]], "n_samples": 9,
-         "ridge": 0.0, "n_trials": 2, "label": ""},
+         "bias": [1.0, 1.0], "variance": [1.0, 1.0], "ridges": [0.0, 0.0],
+         "bias_standard_error": [1.0, 1.0], "variance_standard_error": [1.0, 1.0],
+         "per_output": [[1.0], [1.0]], "n_samples": 9, "ridge": 0.0, "n_trials": 2, "label": ""},
     ),
     "plot_theory_and_simulation": (
         plot_theory_and_simulation,
@@ -183,6 +220,7 @@ SIZES: list[Any] = [
     [], [-1, 2], [0, 7], [2, 2], [3, 1], [0.0, 1.0], [True, False], [[0, 1]], 5, None, "12",
     ["a"], [[1], [1, 2]], [NAN],
 ]  # fmt: skip
+UNLABELLED: list[Any] = [np.ones((3, 5)), np.ones(2), NAN * np.ones((3, 2)), "a"]
 TOKEN: list[Any] = [
     [0, 1], [[]], [[0.0, 1.0]], [[0, 2]], [[-1, 0]], [["a"]], None, [[0], [0, 1]], [[[0]]],
 ]  # fmt: skip
@@ -288,8 +326,40 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     (
         "Population.from_samples",
         "responses",
-        [np.ones(30), NAN * np.ones((30, 1)), np.ones((29, 1)), None, np.ones((30, 1, 1))],
+        [NAN * np.ones((30, 1)), np.ones((29, 1)), None, np.ones((30, 1, 1)), np.ones((30, 0))],
     ),
+    ("Population.from_samples", "unlabelled", UNLABELLED),
+    ("Population.from_samples", "correct", [None, "yes", 1]),
+    ("Population.tokens", "embedding", [np.ones((3, 2)), [1.0, 2.0], NAN * EYE, None]),
+    ("Population.tokens", "noise_std", NON_NEGATIVE),
+    ("elliptical_factors", "eigenvalues", [[0.0], [-1.0], [NAN], EYE, None, 1.0]),
+    ("elliptical_factors", "n_samples", COUNT),
+    ("elliptical_factors", "row_scales", [[], [-1.0, 1.0], [0.0, 0.0], [NAN], EYE, None, 1.0]),
+    ("elliptical_factors", "ridge", PENALTY),
+    ("elliptical_factors", "order", ORDER),
+    *[
+        (name, argument, bad)
+        for name in ("predict_risk", "resample_risk_curve", "recommend", "diagnose")
+        for argument, bad in (
+            ("features", [np.ones(30), NAN * np.ones((30, 2)), None, RAGGED, np.ones((1, 2))]),
+            ("responses", [NAN * np.ones(30), np.ones(29), None, np.ones((30, 1, 1))]),
+            ("n_samples", [0, 1, -1, 1.5, True, "3", NAN]),
+            ("sizes", [bad for bad in SIZES if bad is not None]),
+            ("order", ["size", 1, None]),
+            ("rows", ["round", 1, None]),
+            ("unlabelled", UNLABELLED),
+            ("rng", RNG),
+        )
+        if argument in CALLS[name][1]
+    ],
+    ("predict_risk", "ridge", [*PENALTY, "best"]),
+    ("predict_risk", "intercept", [None, "yes", 1]),
+    ("resample_risk_curve", "n_samples", [30, 31]),
+    ("resample_risk_curve", "n_trials", COUNT),
+    ("resample_risk_curve", "ridge", [-1.0, NAN, "1", [1.0, 2.0, 3.0], [1.0, -1.0], None]),
+    ("resample_risk_curve", "intercept", [None, "yes", 1]),
+    ("resample_risk_curve", "n_jobs", [0, 1.5, None, True]),
+    ("recommend", "target", [0.0, -1.0, NAN, INF, "1", True]),
     ("Population.truncate", "size", [*SIZE, 3]),
     ("head_risk", "n_samples", COUNT),
     ("head_risk", "ridge", PENALTY),
@@ -386,6 +456,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
             "variance_standard_error",
         )
     ],
+    ("RiskCurve", "ridges", [[1.0], 1.0, "ab"]),
     ("RiskCurve", "per_output", [[1.0, 2.0], [[1.0]], 1.0, "ab"]),
     ("RiskCurve", "n_samples", COUNT),
     ("RiskCurve", "n_trials", [-1, 1.5, None, True]),
@@ -430,7 +501,16 @@ def test_every_argument_of_every_entry_point_is_in_the_table() -> None:
         if argument not in objects
     }
     assert expected - spoilt - {("Population.next_token", "hmm")} == set()
-    results = {"Factors", "Risk", "SimulatedRisk", "SweetSpot"}
+    results = {
+        "Diagnosis",
+        "EllipticalFactors",
+        "Factors",
+        "Finding",
+        "Recommendation",
+        "Risk",
+        "SimulatedRisk",
+        "SweetSpot",
+    }
     assert set(hmmtheory.__all__) - results <= {call.split(".")[0] for call in CALLS}
 
 

@@ -1,0 +1,601 @@
+"""Your own frozen features: predict, check and choose a linear head before buying labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import ArrayLike, NDArray
+
+from hmmtheory._threads import one_blas_thread
+from hmmtheory._validation import (
+    FloatArray,
+    as_array,
+    as_count,
+    as_flag,
+    as_number,
+    as_rng,
+    as_sizes,
+    spawn,
+)
+from hmmtheory.curves import RiskCurve
+from hmmtheory.heads import fit_head
+from hmmtheory.risk import elliptical_factors, minimise_over_ridge, risk_factors
+from hmmtheory.samples import as_rows, as_unlabelled, principal_directions, sample_moments
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+ORDERS = ("given", "variance", "random")
+ROWS = ("elliptical", "gaussian")
+#: Row scales enter the theory through this many groups of rows of similar scale.
+_SCALE_GROUPS = 64
+#: Groups of rows that the jackknife leaves out in turn.
+_JACKKNIFE_GROUPS = 10
+
+
+def predict_risk(
+    features: Any,
+    responses: Any,
+    n_samples: int,
+    sizes: Iterable[int] | ArrayLike | None = None,
+    ridge: float | str = 0.0,
+    order: str = "given",
+    rows: str = "elliptical",
+    intercept: bool = True,
+    unlabelled: Any = None,
+    rng: Any = None,
+) -> RiskCurve:
+    r"""Predict the risk of a linear head that will be trained on n labels (book: Chapter 11).
+
+    The moments of the samples (:meth:`Population.from_samples`) go into :func:`head_risk`'s
+    theory; nothing is trained.  An intercept (centring by the training means) leaves n - 1
+    labels for the slopes and multiplies the risk by 1 + 1/n (Proposition 12.1, exact for
+    Gaussian rows).  Empirical for real features: :func:`resample_risk_curve` measures how wrong
+    it is, :func:`diagnose` says why.
+
+    Parameters
+    ----------
+    features : array_like, shape (N, P)
+        Frozen features of labelled rows, an array or a DataFrame.
+    responses : array_like, shape (N, q) or (N,)
+        Their labels.
+    n_samples : int
+        n, the number of labels of the head to come; N does not limit it.
+    sizes : sequence of int, optional
+        Strictly increasing numbers of features within [0, P]; some 25 if omitted.
+    ridge : float or "optimal"
+        :math:`\lambda \ge 0`, scikit-learn's ``alpha``, or the best for each size.
+    order : {"given", "variance", "random"}
+        Which features a head of size p sees: the first p, the first p principal components of
+        all rows, or the first p after a shuffle.
+    rows : {"elliptical", "gaussian"}
+        Whether unequal row scales are taken into account (:func:`elliptical_factors`).
+    intercept : bool
+        False if both means are known, so that all n labels train the slopes.
+    unlabelled : array_like, shape (M, P), optional
+        Feature rows without labels, which make the moments of the features more accurate.
+    rng : int, Generator, SeedSequence or None
+        Shuffles the features if ``order="random"``.
+
+    Returns
+    -------
+    RiskCurve
+        With parts and per-output risks, in units of y²; `ridges` if they are optimal.
+
+    Raises
+    ------
+    ValueError
+        If an array is not finite, lengths differ, a size is outside [0, P], n < 1 (2 with an
+        intercept), `ridge` < 0, or an option is unknown.
+
+    Warns
+    -----
+    UserWarning
+        If there are fewer than two labelled rows a feature (:meth:`Population.from_samples`).
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((2000, 40))
+    >>> y = x @ rng.standard_normal((40, 1)) / 40**0.5 + rng.standard_normal((2000, 1))
+    >>> predict_risk(x, y, n_samples=100, sizes=[0, 20, 40]).risk.round(1).tolist()
+    [2.0, 2.1, 1.7]
+    """
+    pool = _Pool.of(features, responses, unlabelled, order, rng)
+    n = as_count("n_samples", n_samples, minimum=2 if as_flag("intercept", intercept) else 1)
+    optimal = isinstance(ridge, str) and ridge == "optimal"
+    lam = 0.0 if optimal else as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    checked = _as_pool_sizes(sizes, pool)
+    elliptical = _as_rows_option(rows)
+    views = [pool.view(int(p), elliptical) for p in checked]
+    return _curve(views, checked, n, "optimal" if optimal else lam, intercept)
+
+
+def resample_risk_curve(
+    features: Any,
+    responses: Any,
+    n_samples: int,
+    sizes: Iterable[int] | ArrayLike | None = None,
+    n_trials: int = 100,
+    ridge: float | ArrayLike = 0.0,
+    order: str = "given",
+    intercept: bool = True,
+    rng: Any = None,
+    n_jobs: int = 1,
+) -> RiskCurve:
+    r"""Measure what :func:`predict_risk` predicts, by training heads on subsets of the rows.
+
+    Each trial draws n of the N rows without replacement, trains the head of every size, and
+    takes its mean squared error on the N - n rows left out.
+
+    Parameters
+    ----------
+    features, responses, sizes, order, intercept
+        As :func:`predict_risk`.  Without an intercept both sides are centred by the means of
+        all rows.
+    n_samples : int
+        n < N, the number of labels of each head.
+    n_trials : int
+        Number of draws.
+    ridge : float or array_like, shape (k,)
+        :math:`\lambda \ge 0`, for all sizes or for each.
+    rng : int, Generator, SeedSequence or None
+        Draws the rows; shuffles the features first if ``order="random"``, in the same way as
+        :func:`predict_risk` given the same seed.
+    n_jobs : int
+        Processes, as joblib counts them.  The result is the same for every value.
+
+    Returns
+    -------
+    RiskCurve
+        Means over trials with standard errors; a single draw scatters by the standard error
+        times the square root of `n_trials`.
+
+    Raises
+    ------
+    ValueError
+        As :func:`predict_risk`, or if n >= N.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((500, 10))
+    >>> y = x[:, :1] + rng.standard_normal((500, 1))
+    >>> resample_risk_curve(x, y, 30, [0, 5, 10], n_trials=5, rng=1)
+    RiskCurve(3 sizes from 0 to 10, n_samples=30, ridge=0, 5 trials)
+    """
+    generator = as_rng(rng)
+    pool = _Pool.of(features, responses, None, order, generator)
+    low = 2 if as_flag("intercept", intercept) else 1
+    n = as_count("n_samples", n_samples, minimum=low, maximum=pool.x.shape[0] - 1)
+    trials = as_count("n_trials", n_trials)
+    jobs = as_count("n_jobs", n_jobs, minimum=-(2**31))
+    if jobs == 0:
+        raise ValueError("n_jobs must be a nonzero integer; got 0")
+    checked = _as_pool_sizes(sizes, pool)
+    penalties = as_array("ridge", ridge, finite=False)
+    if penalties.shape not in ((), checked.shape) or not (penalties >= 0).all():
+        raise ValueError(
+            f"ridge must be one number >= 0 or one for each of {checked.size} sizes; got {ridge!r}"
+        )
+    penalties = np.broadcast_to(penalties, checked.shape)
+    x, y = pool.x - pool.x.mean(axis=0), pool.y - pool.y.mean(axis=0)
+    # Judging a head by the pool's moments is cheaper than by its rows, if those are many.
+    moments = (x.T @ x, x.T @ y) if x.shape[1] <= x.shape[0] else None
+    work = _Resampling(x, y, moments, n, checked, penalties, intercept)
+    draws = np.array(
+        Parallel(n_jobs=jobs)(delayed(_resample)(work, child) for child in spawn(generator, trials))
+    )
+    totals = draws.sum(axis=2)
+    missing = np.full(checked.size, np.nan)
+    error = totals.std(axis=0, ddof=1) / np.sqrt(trials) if trials > 1 else missing
+    return RiskCurve(
+        sizes=checked,
+        risk=totals.mean(axis=0),
+        standard_error=error,
+        per_output=draws.mean(axis=0),
+        n_samples=n,
+        ridge=float(penalties[0]) if np.ndim(ridge) == 0 else 0.0,
+        ridges=None if np.ndim(ridge) == 0 else penalties,
+        n_trials=trials,
+        label="measured",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendation:
+    """The linear head of least predicted risk, and what to expect of it.
+
+    Attributes
+    ----------
+    n_samples : int
+        n, the number of labels planned for.
+    size : int
+        The number of features to use.
+    ridge : float
+        The penalty λ, scikit-learn's ``alpha``; infinite if the mean response is the best guess.
+    risk, standard_error : float
+        Predicted risk, and its standard error from having only N labelled rows (jackknife).
+        A head from one draw of n labels scatters around it besides.
+    baseline : float
+        The risk of predicting the training mean.
+    floor : float
+        The risk of the best head of any size tried, with unlimited labels.
+    target : float or None
+        The risk asked for.
+    labels_needed : int or None
+        The fewest labels whose predicted risk reaches the target; None if no number does.
+    labels_interval : tuple of int or None
+        The same for a predicted risk lower and higher by 1.96 standard errors.
+    curve : RiskCurve
+        Predicted risk of every size at its best penalty.
+    estimator : sklearn.pipeline.Pipeline
+        The recommended head, fitted to the rows given.  ``estimator.fit`` refits it to others;
+        which features it reads stays.
+    """
+
+    n_samples: int
+    size: int
+    ridge: float
+    risk: float
+    standard_error: float
+    baseline: float
+    floor: float
+    target: float | None
+    labels_needed: int | None
+    labels_interval: tuple[int | None, int | None]
+    curve: RiskCurve
+    estimator: Pipeline
+
+    def __repr__(self) -> str:
+        return (
+            f"Recommendation(n_samples={self.n_samples}, size={self.size}, "
+            f"ridge={self.ridge:.3g}, risk={self.risk:.3g} ± {self.standard_error:.1g})"
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"With {self.n_samples} labels: {self.size} features, ridge {self.ridge:.3g}.",
+            f"Predicted risk {self.risk:.3g} ± {self.standard_error:.1g} (standard error); "
+            f"{self.baseline:.3g} without features, {self.floor:.3g} with unlimited labels.",
+        ]
+        if self.target is not None and self.labels_needed is None:
+            lines.append(f"No number of labels brings the risk to {self.target:.3g}.")
+        elif self.target is not None:
+            low, high = (
+                "more than any number" if count is None else str(count)
+                for count in self.labels_interval
+            )
+            lines.append(
+                f"A risk of {self.target:.3g} needs {self.labels_needed} labels "
+                f"(95 % interval {low} to {high})."
+            )
+        return "\n".join(lines)
+
+
+def recommend(
+    features: Any,
+    responses: Any,
+    n_samples: int | None = None,
+    target: float | None = None,
+    sizes: Iterable[int] | ArrayLike | None = None,
+    order: str = "variance",
+    rows: str = "elliptical",
+    unlabelled: Any = None,
+    rng: Any = None,
+) -> Recommendation:
+    r"""Choose the size and ridge of least predicted risk for n labels (book: Chapter 12).
+
+    Parameters
+    ----------
+    features, responses, sizes, order, rows, unlabelled
+        As :func:`predict_risk`.
+    n_samples : int, optional
+        n >= 2, the number of labels planned for; N if omitted.
+    target : float, optional
+        A risk to reach: how many labels does it need?
+    rng : int, Generator, SeedSequence or None
+        Shuffles the features if ``order="random"``, and groups the rows for the jackknife.
+
+    Returns
+    -------
+    Recommendation
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn 1.6 or later is not installed.
+    ValueError
+        As :func:`predict_risk`, or if `target` is not positive.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`predict_risk`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((500, 10))
+    >>> y = x[:, 0] + rng.standard_normal(500)
+    >>> head = recommend(x, y, n_samples=50, order="given", rng=1)
+    >>> head.size, head.estimator.predict(x).shape
+    (1, (500,))
+    """
+    _import_sklearn()
+    generator = as_rng(rng)
+    pool = _Pool.of(features, responses, unlabelled, order, generator)
+    n = pool.x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
+    if target is not None:
+        target = as_number("target", target, minimum=0.0, open_minimum=True)
+    checked = _as_pool_sizes(sizes, pool)
+    elliptical = _as_rows_option(rows)
+    views = [pool.view(int(p), elliptical) for p in checked]
+    curve = _curve(views, checked, n, "optimal", intercept=True)
+    best = int(np.argmin(curve.risk))
+    assert curve.ridges is not None
+    size, ridge, risk = int(checked[best]), float(curve.ridges[best]), float(curve.risk[best])
+
+    groups = np.array_split(
+        generator.permutation(pool.x.shape[0]), min(_JACKKNIFE_GROUPS, pool.x.shape[0] // 2)
+    )
+    replicates = [
+        _total(pool.without(group).view(size, elliptical), n, ridge, intercept=True)
+        for group in groups
+    ]
+    count = len(groups)
+    error = float(np.sqrt((count - 1) * np.var(replicates))) if count > 1 else float("nan")
+
+    needed: int | None = None
+    interval: tuple[int | None, int | None] = (None, None)
+    if target is not None:
+        # The best penalty hardly depends on n (Theorem 7.1): one for each size will do.
+        penalties = curve.ridges
+
+        def reached(labels: int, factor: float) -> bool:
+            risks = [
+                _total(v, labels, float(lam), intercept=True)
+                for v, lam in zip(views, penalties, strict=True)
+            ]
+            return factor * min(risks) <= target
+
+        relative = 1.96 * error / risk if np.isfinite(error) and risk > 0 else 0.0
+        needed = _fewest(lambda labels: reached(labels, 1.0))
+        interval = (
+            _fewest(lambda labels: reached(labels, max(1.0 - relative, 0.0))),
+            _fewest(lambda labels: reached(labels, 1.0 + relative)),
+        )
+    return Recommendation(
+        n_samples=n,
+        size=size,
+        ridge=ridge,
+        risk=risk,
+        standard_error=error,
+        baseline=float(np.square(pool.y - pool.y.mean(axis=0)).sum() / (len(pool.y) - 1))
+        * (1.0 + 1.0 / n),
+        floor=min(float(view.noise.sum()) for view in views),
+        target=target,
+        labels_needed=needed,
+        labels_interval=interval,
+        curve=curve,
+        estimator=_estimator(pool, order, size, ridge, features).fit(features, responses),
+    )
+
+
+class _View(NamedTuple):
+    """What the theory needs to know of the features of one size, for each output."""
+
+    eigenvalues: FloatArray  # (r,)
+    head_squared: FloatArray  # (r, q)
+    noise: FloatArray  # (q,)
+    scales: FloatArray | None  # (g,), of groups of rows; None for Gaussian rows
+    noise_by_scale: FloatArray | None  # (g, q), mean squared residual of each group
+
+
+class _Pool(NamedTuple):
+    """Labelled rows and unlabelled features, in the order that nests them."""
+
+    x: FloatArray
+    y: FloatArray
+    unlabelled: FloatArray
+    transform: Any  # columns (int array), or the mean and directions of the components
+
+    @classmethod
+    def of(cls, features: Any, responses: Any, unlabelled: Any, order: Any, rng: Any) -> _Pool:
+        x, y = as_rows(features, responses)
+        extra = as_unlabelled(unlabelled, x.shape[1])
+        if str(order) not in ORDERS:
+            raise ValueError(f"order must be one of {ORDERS}; got {order!r}")
+        if order == "variance":
+            rows = np.vstack([x, extra])
+            mean = rows.mean(axis=0)
+            directions = principal_directions(rows - mean)[1]
+            return cls((x - mean) @ directions, y, (extra - mean) @ directions, (mean, directions))
+        columns = np.arange(x.shape[1])
+        if order == "random":
+            columns = as_rng(rng).permutation(columns)
+        return cls(x[:, columns], y, extra[:, columns], columns)
+
+    def without(self, group: NDArray[np.int64]) -> _Pool:
+        """Return the pool without the labels of a group of rows, or their features."""
+        return self._replace(x=np.delete(self.x, group, 0), y=np.delete(self.y, group, 0))
+
+    def view(self, size: int, elliptical: bool) -> _View:
+        """Return the moments of the first `size` features."""
+        found = sample_moments(self.x[:, :size], self.y, self.unlabelled[:, :size])
+        scales = by_scale = None
+        if elliptical and np.ptp(found.row_scales) > 0:
+            order = np.argsort(found.row_scales)
+            groups = np.array_split(order, min(_SCALE_GROUPS, order.size))
+            scales = np.array([np.sqrt(np.square(found.row_scales[g]).mean()) for g in groups])
+            by_scale = np.array([np.square(found.residuals[g]).mean(axis=0) for g in groups])
+        noise = np.diag(found.residual_covariance)
+        return _View(found.eigenvalues, np.square(found.head), noise, scales, by_scale)
+
+
+def _as_pool_sizes(sizes: Any, pool: _Pool) -> NDArray[np.int64]:
+    largest = pool.x.shape[1]
+    if sizes is None:
+        steps = np.geomspace(1, max(largest, 1), 25).round().astype(int)
+        sizes = np.unique(np.append(steps, 0).clip(max=largest))
+    return as_sizes(sizes, largest)
+
+
+def _as_rows_option(rows: Any) -> bool:
+    if str(rows) not in ROWS:
+        raise ValueError(f"rows must be one of {ROWS}; got {rows!r}")
+    return bool(rows == "elliptical")
+
+
+def _parts(view: _View, n: int, ridge: float, intercept: bool) -> FloatArray:
+    """Return noise, bias and variance of each output (3, q)."""
+    slopes = n - 1 if intercept else n
+    t, omega = view.eigenvalues, view.noise
+    if view.scales is None or view.noise_by_scale is None:
+        factors = risk_factors(t, slopes, ridge)
+        bias, gain = factors.bias, np.full(omega.shape, factors.variance)
+        variance = np.multiply(gain, omega, out=np.zeros_like(omega), where=omega > 0)
+    else:
+        by_scale = elliptical_factors(t, slopes, view.scales, ridge)
+        bias = by_scale.bias
+        noise = view.noise_by_scale
+        products = np.multiply(
+            by_scale.variance[:, None], noise, out=np.zeros_like(noise), where=noise > 0
+        )
+        variance = products.mean(axis=0)
+    parts = np.array([omega, bias @ view.head_squared, variance])
+    if intercept:
+        # The error of the fitted mean, (1/n) times the risk, counts as variance.
+        parts[2] += parts.sum(axis=0) / n
+    return parts
+
+
+def _total(view: _View, n: int, ridge: float, intercept: bool) -> float:
+    return float(_parts(view, n, ridge, intercept).sum())
+
+
+def _curve(
+    views: list[_View],
+    sizes: NDArray[np.int64],
+    n: int,
+    ridge: float | str,
+    intercept: bool,
+) -> RiskCurve:
+    penalties = np.zeros(sizes.size)
+    for k, view in enumerate(views):
+        if not isinstance(ridge, str):
+            penalties[k] = ridge
+        elif view.eigenvalues.size == 0 or not view.head_squared.any():
+            penalties[k] = np.inf
+        else:
+            scale = float(view.eigenvalues.mean()) * n
+            penalties[k] = minimise_over_ridge(
+                lambda lam, v=view: _total(v, n, lam, intercept),  # type: ignore[misc]
+                scale,
+            )
+    parts = np.array(
+        [_parts(v, n, float(lam), intercept) for v, lam in zip(views, penalties, strict=True)]
+    )
+    noise, bias, variance = parts.sum(axis=2).T
+    return RiskCurve(
+        sizes=sizes,
+        risk=noise + bias + variance,
+        standard_error=np.zeros(sizes.size),
+        noise=noise,
+        bias=bias,
+        variance=variance,
+        per_output=parts.sum(axis=1),
+        n_samples=n,
+        ridge=0.0 if isinstance(ridge, str) else ridge,
+        ridges=penalties if isinstance(ridge, str) else None,
+        label="predicted",
+    )
+
+
+class _Resampling(NamedTuple):
+    x: FloatArray
+    y: FloatArray
+    moments: tuple[FloatArray, FloatArray] | None
+    n: int
+    sizes: NDArray[np.int64]
+    ridges: FloatArray
+    intercept: bool
+
+
+def _resample(work: _Resampling, rng: np.random.Generator) -> FloatArray:
+    """Return one draw's mean squared error on the rows left out (k, q)."""
+    rows = work.x.shape[0]
+    picked = rng.choice(rows, work.n, replace=False)
+    x, y = work.x[picked], work.y[picked]
+    shift_x = x.mean(axis=0) if work.intercept else np.zeros(x.shape[1])
+    shift_y = y.mean(axis=0) if work.intercept else np.zeros(y.shape[1])
+    x, y = x - shift_x, y - shift_y
+    found = np.empty((work.sizes.size, y.shape[1]))
+    whole = np.square(work.y).sum(axis=0)
+    with one_blas_thread():
+        for k, p in enumerate(map(int, work.sizes)):
+            lam = float(work.ridges[k])
+            head = np.zeros((p, y.shape[1])) if np.isinf(lam) else fit_head(x[:, :p], y, lam)
+            if work.moments is None:
+                errors = work.y - shift_y - (work.x[:, :p] - shift_x[:p]) @ head
+                total = np.square(errors).sum(axis=0)
+            else:
+                gram, cross = work.moments
+                total = whole + (head * (gram[:p, :p] @ head - 2.0 * cross[:p])).sum(axis=0)
+                total += rows * np.square(shift_y - shift_x[:p] @ head)
+            trained = np.square(y - x[:, :p] @ head).sum(axis=0)
+            found[k] = (total - trained) / (rows - work.n)
+    return found
+
+
+def _fewest(reached: Callable[[int], bool], limit: int = 10**9) -> int | None:
+    """Return the least n >= 2 with ``reached(n)``, which stays true once it is; None if never."""
+    low, high = 1, 2
+    while not reached(high):
+        if high >= limit:
+            return None
+        low, high = high, high * 4
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high
+
+
+def _import_sklearn() -> None:
+    try:
+        import sklearn.frozen  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "recommend needs scikit-learn 1.6 or later: pip install 'hmmtheory[practice]'"
+        ) from error
+
+
+def _estimator(pool: _Pool, order: str, size: int, ridge: float, features: Any) -> Any:
+    """Return the unfitted head; its choice of features does not depend on the rows it fits."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.decomposition import PCA
+    from sklearn.dummy import DummyRegressor
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+
+    if size == 0 or np.isinf(ridge):
+        return make_pipeline(DummyRegressor(strategy="mean"))
+    if order == "variance":
+        mean, directions = pool.transform
+        components = PCA(n_components=size)
+        components.mean_, components.components_ = mean, directions[:, :size].T
+        components.n_components_, components.n_features_in_ = size, mean.size
+        names = list(getattr(features, "columns", []))
+        if names and all(isinstance(name, str) for name in names):
+            components.feature_names_in_ = np.array(names, dtype=object)
+        rows = np.vstack([pool.x, pool.unlabelled])[:, :size]
+        components.explained_variance_ = rows.var(axis=0, ddof=1)
+        select: Any = FrozenEstimator(components)
+    else:
+        select = ColumnTransformer([("first", "passthrough", pool.transform[:size].tolist())])
+    return make_pipeline(select, Ridge(alpha=ridge))

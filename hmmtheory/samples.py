@@ -1,0 +1,151 @@
+"""Moments of features and responses from samples, corrected for having been fitted to them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from hmmtheory._validation import FloatArray, as_array, as_matrix
+
+#: Eigenvalues of a sample covariance below this fraction of the largest count as zero.
+SAMPLE_RANK_TOLERANCE = 1e-10
+
+
+class SampleMoments(NamedTuple):
+    """What samples say of S, B* and Ω, in the eigenbasis of S.
+
+    ``eigenvalues`` (r,) descending and ``directions`` (p, r) belong to the covariance of all
+    feature rows; ``head`` (r, q) holds the rows b_i of B* in that basis; ``residuals`` (N, q) of
+    the labelled rows have covariance Ω on average; ``row_scales`` (N,) are their τ, with mean
+    square 1.
+    """
+
+    eigenvalues: FloatArray
+    directions: FloatArray
+    head: FloatArray
+    residual_covariance: FloatArray
+    residuals: FloatArray
+    row_scales: FloatArray
+
+
+def as_rows(features: Any, responses: Any) -> tuple[FloatArray, FloatArray]:
+    """Return features (N, p) and responses (N, q) as matrices; a vector is one output."""
+    x = as_matrix("features", features, (None, None))
+    if x.shape[0] < 2:
+        raise ValueError(f"features must have at least 2 rows; got {x.shape[0]}")
+    y = as_array("responses", responses)
+    y = as_matrix("responses", y[:, None] if y.ndim == 1 else y, (x.shape[0], None))
+    if y.shape[1] == 0:
+        raise ValueError(f"responses must have at least one column; got shape {y.shape}")
+    return x, y
+
+
+def as_unlabelled(value: Any, n_features: int) -> FloatArray:
+    """Return feature rows without labels (M, p); none if the value is None."""
+    if value is None:
+        return np.empty((0, n_features))
+    return as_matrix("unlabelled", value, (None, n_features))
+
+
+def principal_directions(centred: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return eigenvalues (r,), descending, and eigenvectors (p, r) of a sample covariance."""
+    rows, p = centred.shape
+    if p == 0:
+        return np.empty(0), np.empty((0, 0))
+    tall = p <= rows
+    product = centred.T @ centred if tall else centred @ centred.T
+    values, vectors = linalg.eigh(product / (rows - 1), check_finite=False)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    keep = values > SAMPLE_RANK_TOLERANCE * max(float(values[0]), 0.0)
+    values, vectors = values[keep], vectors[:, keep]
+    if not tall:
+        vectors = centred.T @ vectors / np.sqrt(values * (rows - 1))
+    return values, vectors
+
+
+def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> SampleMoments:
+    """Estimate S from all rows, B* and Ω from the labelled ones.
+
+    Three corrections make B* and Ω fair.  Each row's squared residual is divided by 1 - h, h its
+    leverage: the product of its residual with its leave-one-out residual, unbiased for Ω when
+    the noise is the same everywhere.  The squared coefficients carry noise of their own, which
+    is taken off by soft thresholding so that signal and noise add up to each output's variance.
+    And no more than half as many directions as labelled rows are judged: the signal beyond
+    counts as noise.
+    """
+    n_rows, q = y.shape
+    features = np.vstack([x, unlabelled])
+    mean = features.mean(axis=0)
+    values, vectors = principal_directions(features - mean)
+    judged = min(values.size, (n_rows - 1) // 2)
+    if judged < values.size:
+        warnings.warn(
+            f"{n_rows} labelled samples can't judge {values.size} features: the signal beyond "
+            f"the {judged} directions of largest variance counts as noise",
+            stacklevel=3,
+        )
+    t = values[:judged]
+    scores = (x - mean) @ (vectors[:, :judged] / np.sqrt(t))
+    inside = scores - scores.mean(axis=0)
+    targets = y - y.mean(axis=0)
+    total = np.square(targets).sum(axis=0) / (n_rows - 1)
+
+    basis, triangle = linalg.qr(inside, mode="economic", check_finite=False)
+    coefficients = linalg.solve_triangular(triangle, basis.T @ targets, check_finite=False)
+    # Of the variance that noise gives each coefficient, in units of Ω.
+    inverse = linalg.solve_triangular(triangle, np.eye(judged), check_finite=False)
+    spread = np.square(inverse).sum(axis=1)
+    leverage = 1.0 / n_rows + np.square(basis).sum(axis=1)
+    kept = np.maximum(1.0 - leverage, 1e-6)[:, None]
+    residuals = (targets - basis @ (basis.T @ targets)) / np.sqrt(kept)
+    # An output without visible signal keeps its own variance.
+    noise = np.square(residuals).mean(axis=0)
+    over = noise > total
+    residuals[:, over] *= np.sqrt(total[over] / noise[over])
+    noise = np.minimum(noise, total)
+
+    head = np.zeros((values.size, q))
+    for j in range(q):
+        kept_share = _threshold(np.square(coefficients[:, j]), spread, float(total[j] - noise[j]))
+        head[:judged, j] = coefficients[:, j] * np.sqrt(kept_share / t)
+    return SampleMoments(
+        values,
+        vectors,
+        head,
+        residuals.T @ residuals / n_rows,
+        residuals,
+        _row_scales(np.square(scores).sum(axis=1), judged),
+    )
+
+
+def _threshold(signal: FloatArray, spread: FloatArray, target: float) -> FloatArray:
+    """Return the shares f_i in [0, 1] of the signals with Σ f_i s_i = target.
+
+    f_i s_i = max(0, s_i - c w_i), the level c common to all: the more a direction's estimate
+    owes to noise, the more it is cut.
+    """
+    if target <= 0 or signal.size == 0:
+        return np.zeros_like(signal)
+    ratio = np.divide(signal, spread, out=np.zeros_like(signal), where=spread > 0)
+    order = np.argsort(ratio)[::-1]
+    levels = (np.cumsum(signal[order]) - target) / np.cumsum(spread[order])
+    level = max(float(levels.max(initial=0.0)), 0.0)
+    cut = np.divide(level, ratio, out=np.ones_like(ratio), where=ratio > 0)
+    return np.asarray(np.clip(1.0 - cut, 0.0, 1.0))
+
+
+def _row_scales(squares: FloatArray, judged: int) -> FloatArray:
+    """Return τ (N,), mean square 1, from the squared Mahalanobis lengths of rows.
+
+    Gaussian rows have equal scales but lengths that scatter, by 2/r relative variance in r
+    directions; that much is taken off the scatter seen.
+    """
+    if judged == 0 or not squares.any():
+        return np.ones_like(squares)
+    ratio = squares / squares.mean()
+    seen = float(ratio.var())
+    share = np.sqrt(max(0.0, 1.0 - 2.0 / judged / seen)) if seen > 0 else 0.0
+    return np.asarray(np.sqrt(1.0 + share * (ratio - 1.0)))

@@ -1,0 +1,278 @@
+"""Predict, measure and recommend: on samples of a known population, against that population."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from numpy.typing import NDArray
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.pipeline import Pipeline
+
+from hmmtheory import (
+    Population,
+    diagnose,
+    head_risk,
+    optimal_ridge,
+    predict_risk,
+    recommend,
+    resample_risk_curve,
+)
+
+P, Q = 24, 2
+T = 1.0 / np.sqrt(np.arange(1, P + 1))
+HEAD = np.random.default_rng(0).standard_normal((P, Q)) / np.sqrt(P)
+NOISE = np.array([0.5, 1.0])
+TRUTH = Population(np.diag(T), T[:, None] * HEAD, HEAD.T @ (T[:, None] * HEAD) + np.diag(NOISE**2))
+
+
+def draw(n: int, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, P)) * np.sqrt(T)
+    return x + 3.0, x @ HEAD + NOISE * rng.standard_normal((n, Q)) - 2.0
+
+
+POOL = draw(20_000, seed=1)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 2.0])
+def test_prediction_without_intercept_is_the_theory_of_the_population(ridge: float) -> None:
+    sizes = [0, 6, 12, 24]
+    found = predict_risk(*POOL, 40, sizes, ridge, intercept=False)
+    expected = [head_risk(TRUTH.truncate(p), 40, ridge).total for p in sizes]
+    assert_allclose(found.risk, expected, rtol=0.02)
+    assert found.per_output is not None
+    assert found.noise is not None
+    assert found.bias is not None
+    assert found.variance is not None
+    assert_allclose(found.per_output.sum(axis=1), found.risk)
+    assert_allclose(found.noise + found.bias + found.variance, found.risk)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 2.0])
+@pytest.mark.parametrize("n", [15, 40])
+def test_an_intercept_costs_one_label_and_one_nth(n: int, ridge: float) -> None:
+    with_one = predict_risk(*POOL, n, [0, 6, 12, 24], ridge)
+    without = predict_risk(*POOL, n - 1, [0, 6, 12, 24], ridge, intercept=False)
+    assert_allclose(with_one.risk, (1 + 1 / n) * without.risk, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("n", "p", "ridge"), [(40, 6, 0.0), (12, 24, 0.0), (12, 24, 2.0)])
+def test_scikit_learn_heads_have_the_predicted_risk(n: int, p: int, ridge: float) -> None:
+    trials, found = 800, np.empty(800)
+    rng = np.random.default_rng(2)
+    mean_x, mean_y = np.full(P, 3.0), np.full(Q, -2.0)
+    for trial in range(trials):
+        x, y = draw(n, seed=rng.integers(2**32))
+        model = Ridge(alpha=ridge) if ridge else LinearRegression()
+        model.fit(x[:, :p], y)
+        head = np.zeros((P, Q))
+        head[:p] = model.coef_.T
+        gap = head - HEAD
+        offset = mean_y - mean_x[:p] @ model.coef_.T - model.intercept_
+        found[trial] = (
+            (NOISE**2).sum() + np.trace(gap.T @ (T[:, None] * gap)) + np.square(offset).sum()
+        )
+    expected = (1 + 1 / n) * head_risk(TRUTH.truncate(p), n - 1, ridge).total
+    error = found.std(ddof=1) / np.sqrt(trials)
+    assert abs(found.mean() - expected) < 4 * error + 0.01 * expected
+    assert_allclose(predict_risk(*POOL, n, [p], ridge).risk[0], expected, rtol=0.03)
+
+
+def test_measured_risk_is_that_of_refits_by_hand() -> None:
+    x, y = draw(60, seed=3)
+    sizes = [0, 5, 24]
+    for ridge in (0.0, 0.5):
+        found = resample_risk_curve(x, y, 12, sizes, n_trials=4, ridge=ridge, rng=4)
+        expected = np.empty((4, 3))
+        for trial, child in enumerate(np.random.default_rng(4).spawn(4)):
+            picked = child.choice(60, 12, replace=False)
+            left = np.setdiff1d(np.arange(60), picked)
+            for k, p in enumerate(sizes):
+                if p == 0:
+                    guess = np.tile(y[picked].mean(axis=0), (left.size, 1))
+                else:
+                    model = Ridge(alpha=ridge, solver="svd") if ridge else LinearRegression()
+                    guess = model.fit(x[picked, :p], y[picked]).predict(x[left, :p])
+                expected[trial, k] = np.square(y[left] - guess).sum(axis=1).mean()
+        assert_allclose(found.risk, expected.mean(axis=0), rtol=1e-8)
+        assert_allclose(found.standard_error, expected.std(axis=0, ddof=1) / 2, rtol=1e-8)
+
+
+def test_measured_risk_agrees_with_and_without_the_moments_of_the_pool() -> None:
+    # More features than rows: the other way of judging a head.
+    x, y = draw(20, seed=5)
+    found = resample_risk_curve(x, y, 10, [0, 5, 24], n_trials=3, rng=6)
+    padded = np.hstack([x, np.zeros((20, 1))])[:, :24]
+    tall = resample_risk_curve(padded[:, :18], y, 10, [0, 5], n_trials=3, rng=6)
+    assert_allclose(found.risk[:2], tall.risk, rtol=1e-9)
+
+
+@pytest.mark.parametrize("order", ["given", "variance", "random"])
+def test_prediction_meets_measurement(order: str) -> None:
+    x, y = (array[:3000] for array in POOL)
+    sizes = [0, 4, 12, 24]
+    for n in (8, 60):
+        measured = resample_risk_curve(x, y, n, sizes, n_trials=400, order=order, rng=7)
+        predicted = predict_risk(x, y, n, sizes, order=order, rng=7)
+        gap = np.abs(predicted.risk - measured.risk)
+        assert (gap < 4 * measured.standard_error + 0.03 * measured.risk)[[0, 1, 3]].all()
+
+
+def test_the_result_does_not_depend_on_the_number_of_workers() -> None:
+    x, y = (array[:200] for array in POOL)
+    one, two = (
+        resample_risk_curve(x, y, 20, [0, 24], n_trials=5, rng=8, n_jobs=jobs) for jobs in (1, 2)
+    )
+    assert_array_equal(one.risk, two.risk)
+
+
+def test_the_optimal_ridge_is_the_populations() -> None:
+    curve = predict_risk(*POOL, 30, [12, 24], "optimal", intercept=False, rows="gaussian")
+    assert curve.ridges is not None
+    for p, found, risk in zip([12, 24], curve.ridges, curve.risk, strict=True):
+        expected = optimal_ridge(TRUTH.truncate(p), 30)
+        assert_allclose(found, expected, rtol=0.15)
+        assert_allclose(risk, head_risk(TRUTH.truncate(p), 30, expected).total, rtol=0.02)
+
+
+def test_a_small_pilot_predicts_many_labels_with_unlabelled_rows() -> None:
+    pilots = []
+    for seed in range(30):
+        x, y = draw(80, seed=100 + seed)
+        extra = draw(3000, seed=200 + seed)[0]
+        pilots.append(predict_risk(x, y, 400, [24], 1.0, unlabelled=extra).risk[0])
+    expected = (1 + 1 / 400) * head_risk(TRUTH, 399, 1.0).total
+    error = np.std(pilots) / np.sqrt(30)
+    assert abs(np.mean(pilots) - expected) < 4 * error + 0.02 * expected
+
+
+def test_recommendation_is_as_good_as_the_best_of_the_grid() -> None:
+    x, y = draw(400, seed=9)
+    found = recommend(x, y, n_samples=40, sizes=[0, 6, 12, 24], order="given", rng=0)
+    truth = TRUTH.truncate(found.size)
+    achieved = head_risk(truth, 39, found.ridge).total
+    best = min(
+        head_risk(TRUTH.truncate(p), 39, optimal_ridge(TRUTH.truncate(p), 39)).total
+        for p in (6, 12, 24)
+    )
+    assert achieved < 1.03 * best
+    assert abs(found.risk - (1 + 1 / 40) * achieved) < 4 * found.standard_error
+    assert found.floor < found.risk < found.baseline
+
+
+def test_standard_error_is_the_scatter_over_pilots() -> None:
+    risks, errors = np.transpose(
+        [
+            (r.risk, r.standard_error)
+            for r in (
+                recommend(*draw(150, seed=300 + k), n_samples=40, sizes=[24], order="given", rng=k)
+                for k in range(40)
+            )
+        ]
+    )
+    assert 0.6 < errors.mean() / risks.std(ddof=1) < 1.7
+
+
+def test_labels_needed_reach_the_target_and_one_fewer_does_not() -> None:
+    x, y = (array[:4000] for array in POOL)
+    found = recommend(x, y, 40, target=1.6, sizes=[6, 24], order="given", rng=0)
+    assert found.labels_needed is not None
+    low, high = found.labels_interval
+    assert low is not None
+    assert high is not None
+    assert low <= found.labels_needed <= high
+    at = [
+        min(predict_risk(x, y, found.labels_needed + step, [6, 24], "optimal").risk)
+        for step in (-1, 0)
+    ]
+    assert at[1] <= 1.6 * 1.001
+    assert at[0] > 1.6 * 0.999
+
+
+def test_an_impossible_target_is_said_to_be_so() -> None:
+    x, y = (array[:500] for array in POOL)
+    found = recommend(x, y, 40, target=0.5, sizes=[24], order="given", rng=0)
+    assert found.labels_needed is None
+    assert "No number of labels" in str(found)
+
+
+@pytest.mark.parametrize("order", ["given", "variance", "random"])
+def test_the_estimator_is_the_head_that_was_recommended(order: str) -> None:
+    x, y = draw(300, seed=11)
+    found = recommend(x, y, 50, sizes=[10], order=order, rng=3)
+    assert isinstance(found.estimator, Pipeline)
+    columns = np.random.default_rng(3).permutation(P)[:10] if order == "random" else np.arange(10)
+    seen = x[:, columns]
+    if order == "variance":
+        centred = x - x.mean(axis=0)
+        seen = centred @ np.linalg.svd(centred, full_matrices=False)[2][:10].T
+    expected = Ridge(alpha=found.ridge).fit(seen, y).predict(seen)
+    assert_allclose(found.estimator.predict(x), expected, rtol=1e-8, atol=1e-10)
+    more_x, more_y = draw(80, seed=12)
+    refit = found.estimator.fit(more_x, more_y)
+    again = (
+        (more_x - x.mean(axis=0)) @ np.linalg.svd(centred, full_matrices=False)[2][:10].T
+        if (order == "variance")
+        else more_x[:, columns]
+    )
+    assert_allclose(
+        refit.predict(more_x), Ridge(alpha=found.ridge).fit(again, more_y).predict(again), rtol=1e-8
+    )
+
+
+@pytest.mark.filterwarnings("error")
+def test_frames_go_in_and_predictions_come_out() -> None:
+    x, y = draw(200, seed=13)
+    frame = pd.DataFrame(x, columns=[f"f{k}" for k in range(P)])
+    labels = pd.DataFrame(y, columns=["a", "b"])
+    found = recommend(frame, labels, 50, rng=0)
+    assert found.estimator.predict(frame).shape == (200, 2)
+    assert predict_risk(frame, labels["a"], 50).per_output is not None
+    assert "200 rows" in str(diagnose(frame, labels))
+
+
+def test_pure_noise_gets_the_mean_as_its_head() -> None:
+    rng = np.random.default_rng(14)
+    x, y = rng.standard_normal((500, 5)), rng.standard_normal(500)
+    found = recommend(x, y, 20, rng=0)
+    assert found.risk <= found.baseline * (1 + 1e-9)
+    if found.size == 0 or np.isinf(found.ridge):
+        assert_allclose(found.estimator.predict(x), y.mean())
+
+
+def test_diagnosis_names_what_was_done_to_the_rows() -> None:
+    rng = np.random.default_rng(15)
+    x = rng.standard_normal((600, 40))
+    y = x[:, :1] + rng.standard_normal((600, 1))
+    plain = diagnose(x, y, 60)
+    assert all(f.verdict == "fine" for f in plain.findings)
+
+    def cautions(features: NDArray[np.float64]) -> set[str]:
+        return {f.name for f in diagnose(features, y, 60).findings if f.verdict == "caution"}
+
+    assert "row scale spread" in cautions(rng.lognormal(0, 0.6, (600, 1)) * x)
+    doubled = x.copy()
+    doubled[300:] = doubled[:300]
+    assert {"repeated rows", "near-duplicate pairs in a draw"} <= cautions(doubled)
+    assert "tied values" in cautions(np.sign(x))
+    assert "heavy tails" in cautions(rng.standard_t(3, (600, 40)))
+    assert "labelled rows a direction" in cautions(rng.standard_normal((600, 400)))
+    assert "effective rank" in cautions(x * np.array([100.0] + [0.1] * 39))
+
+
+def test_diagnosis_draws_one_figure_of_three_panels() -> None:
+    import matplotlib.pyplot as plt
+
+    rng = np.random.default_rng(16)
+    figure = diagnose(rng.standard_normal((3000, 5)), rng.standard_normal(3000), 60, rng=0).plot()
+    assert len(figure.axes) == 3
+    plt.close(figure)
+
+
+def test_near_duplicates_are_counted_as_pairs_in_a_draw() -> None:
+    rng = np.random.default_rng(17)
+    x = rng.standard_normal((400, 30))
+    x[200:] = x[:200] + 1e-3 * rng.standard_normal((200, 30))
+    found = diagnose(x, rng.standard_normal(400), n_samples=50)
+    # 200 near pairs among 400·399/2, of which a draw of 50 holds 50·49/2.
+    assert_allclose(found.near_duplicates, 200 / (400 * 399 / 2) * (50 * 49 / 2), rtol=1e-9)
