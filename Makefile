@@ -19,7 +19,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env install book test lint format notebooks bench lock clean distclean
+.PHONY: help env install book pdf test browser lint format notebooks pretrain bench lock clean distclean
 
 help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -31,8 +31,15 @@ book: install ## execute every notebook and build the book into _build/html
 	$(BIN)/python tools/check_site.py $(SITE)
 	@echo "The book is at $(SITE)/index.html"
 
+pdf: install ## print the book to one PDF (needs Chromium), linked from its front page
+	test -f $(SITE)/index.html || $(MAKE) book
+	$(BIN)/python tools/pdf.py $(SITE)
+
 test: lint ## lint, then unit tests, doctests and a strict re-run of every notebook
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+browser: install ## open every built page in Chromium: after make book
+	HMMTHEORY_REQUIRE_BROWSER=1 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_browser.py tests/test_explorer.py
 
 lint: install ## ruff (modules and notebooks) and mypy
 	$(BIN)/ruff check .
@@ -45,6 +52,9 @@ format: install ## let ruff fix and format modules and notebooks
 
 notebooks: install ## re-execute notebooks in place, normalised (NOTEBOOKS="chapters/01_….ipynb" for one)
 	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
+
+pretrain: install ## train the Shakespeare models of chapter 10 again (an hour of one core; resumes)
+	$(BIN)/python chapters/shakespeare.py
 
 lock: $(VENV)/.uv ## resolve pyproject.toml into requirements.txt (UPGRADE=1 takes newer versions)
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
@@ -71,14 +81,15 @@ $(VENV)/.python:
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
-# uv installs in seconds; where it can't be had, pip does the same in a minute.
+# uv installs in seconds; where it can't be had, pip does the same in a minute. The lock is
+# complete, so neither looks for more.
 $(VENV)/.uv: | $(VENV)/.python
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@touch $@
 
 $(VENV)/.requirements: requirements.txt | $(VENV)/.uv
-	$(UV) pip install --quiet --python $(BIN)/python -r requirements.txt || \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps -r requirements.txt || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
 	@touch $@
 
 $(VENV)/.installed: pyproject.toml $(VENV)/.requirements
