@@ -106,24 +106,25 @@ def simulate_head_risk(
     q = population.n_outputs
     matrices, biases = np.empty((2, trials, q, q))
     gains = np.empty(trials)
-    for trial in range(trials):
-        if sampler is None:
-            x = generator.standard_normal((n, population.n_features)) @ feature_root
-            y = x @ head + generator.standard_normal((n, q)) @ noise_root
-        else:
-            x, y = sampler(n, generator)
-            if x.shape != (n, population.n_features) or y.shape != (n, q):
-                raise ValueError(
-                    f"sampler must return shapes {(n, population.n_features)} and {(n, q)}; "
-                    f"got {x.shape} and {y.shape}"
-                )
-        u, s, vt = _thin_svd(x)
-        weight = s / (s**2 + lam)
-        error = head - vt.T @ (weight[:, None] * (u.T @ y))
-        missed = head - vt.T @ ((s * weight)[:, None] * (vt @ head))
-        matrices[trial] = omega + error.T @ covariance @ error
-        biases[trial] = missed.T @ covariance @ missed
-        gains[trial] = weight**2 @ ((vt @ covariance) * vt).sum(axis=1)
+    with one_blas_thread():
+        for trial in range(trials):
+            if sampler is None:
+                x = generator.standard_normal((n, population.n_features)) @ feature_root
+                y = x @ head + generator.standard_normal((n, q)) @ noise_root
+            else:
+                x, y = sampler(n, generator)
+                if x.shape != (n, population.n_features) or y.shape != (n, q):
+                    raise ValueError(
+                        f"sampler must return shapes {(n, population.n_features)} and {(n, q)}; "
+                        f"got {x.shape} and {y.shape}"
+                    )
+            u, s, vt = _thin_svd(x)
+            weight = s / (s**2 + lam)
+            error = head - vt.T @ (weight[:, None] * (u.T @ y))
+            missed = head - vt.T @ ((s * weight)[:, None] * (vt @ head))
+            matrices[trial] = omega + error.T @ covariance @ error
+            biases[trial] = missed.T @ covariance @ missed
+            gains[trial] = weight**2 @ ((vt @ covariance) * vt).sum(axis=1)
 
     def error_of(draws: FloatArray) -> Any:
         return draws.std(axis=0, ddof=1) / np.sqrt(trials)
