@@ -355,18 +355,29 @@ CURVE = "() => document.querySelector('.explorer-chart path.total').getAttribute
 def test_the_explorers_slider_moves_the_curve_and_a_reload_restores_it(page: Any) -> None:
     open_page(page, "chapters/explorer.html")
     before = page.evaluate(CURVE)
-    page.get_by_text("First descent: present").wait_for()
+    page.get_by_text("The first descent exists").wait_for()
     slider = page.get_by_label("labels n")
     slider.focus()
     for _ in range(15):
         slider.press("ArrowLeft")
     after = page.evaluate(CURVE)
     assert after != before
-    page.get_by_text("First descent: missing").wait_for()
+    page.get_by_text("The first descent is missing").wait_for()
     page.wait_for_function("location.search.includes('n=45')")
     page.reload()
     assert page.evaluate(CURVE) == after
     assert slider.get_attribute("aria-valuetext") == "45"
+
+
+def test_every_suggestion_on_the_explorers_page_is_a_button_that_draws(page: Any) -> None:
+    open_page(page, "chapters/explorer.html")
+    buttons = page.locator(".bd-article ol button")
+    assert buttons.count() >= 5
+    curves = set()
+    for button in buttons.all():
+        button.press("Enter")
+        curves.add(page.evaluate(CURVE))
+    assert len(curves) == buttons.count()
 
 
 def test_the_explorer_is_drawn_again_in_the_colours_of_the_dark(page: Any) -> None:

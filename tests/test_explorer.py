@@ -67,8 +67,8 @@ def page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any
     (folder / "index.html").write_text(
         "<!doctype html><html lang=en><meta charset=utf-8><title>Explorer</title>"
         "<link rel=stylesheet href=explorer.css><body><div id=explorer></div>"
-        "<p><span data-explorer='n=40'>Fewer labels</span></p>"
-        "<script src=formulas.js></script><script src=explorer_ui.js></script>",
+        "<script src=formulas.js></script><script src=explorer_ui.js></script>"
+        "<p><span data-explorer='n=40'>Fewer labels</span></p>",
         encoding="utf-8",
     )
     opened = browser.new_page(viewport={"width": 1000, "height": 900})
@@ -379,14 +379,14 @@ CURVE = "() => document.querySelector('.explorer-chart path.total').getAttribute
 class TestPage:
     def test_a_slider_moves_the_curve_the_words_and_the_address(self, fresh: Any) -> None:
         before = fresh.evaluate(CURVE)
-        fresh.get_by_text("First descent: present").wait_for()
+        fresh.get_by_text("The first descent exists").wait_for()
         slider = fresh.get_by_label("labels n")
         slider.focus()
         for _ in range(20):
             slider.press("ArrowLeft")
         assert slider.get_attribute("aria-valuetext") == "40"
         assert fresh.evaluate(CURVE) != before
-        fresh.get_by_text("First descent: missing").wait_for()
+        fresh.get_by_text("The first descent is missing").wait_for()
         fresh.wait_for_function("location.search.includes('n=40')")
         label = fresh.locator(".explorer-chart svg").get_attribute("aria-label")
         fresh.wait_for_function(

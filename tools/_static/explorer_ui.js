@@ -377,21 +377,21 @@ const hmmExplorer = (() => {
       const { n, d, ridge } = state;
       const enough = spot.degenerate ? "not more than" : "more than";
       const needs = spot.critical === Infinity
-        ? "Nothing can be predicted, so no number of labels is enough"
+        ? "nothing can be predicted, so no number of labels is enough"
         : `${n} labels are ${enough} the critical ${show(spot.critical)}`;
       const verdict = spot.degenerate
-        ? `First descent: missing. ${needs}, and below the threshold the best size is zero.`
-        : `First descent: present. ${needs}, and below the threshold the best size is p = ${spot.size}, with risk ${show(spot.risk)} against ${show(d)} for no model.`;
+        ? `first descent is missing: ${needs}. Below the threshold the best size is zero.`
+        : `first descent exists: ${needs}. Below the threshold the best size is p = ${spot.size}, with risk ${show(spot.risk)} against ${show(d)} for no model.`;
       if (ridge === 0) {
         const all = optimum.phase === "infinite"
           ? `infinite, with risk ${show(limit)}`
           : optimum.phase === "zero"
             ? `zero, with risk ${show(d)}; infinite size has ${show(limit)}`
             : `p = ${whole(optimum.size)}, with risk ${show(optimum.risk)}`;
-        return `${verdict} Best size of all: ${all}.`;
+        return `The ${verdict} Best size of all: ${all}.`;
       }
       const size = optimum.phase === "infinite" ? "infinite" : optimum.phase === "zero" ? "zero" : `p = ${whole(optimum.size)}`;
-      return `With ridge λ = ${show(ridge)} the risk at p = n is ${show(total(state, n))}, not infinite, and the best size of all is ${size}, with risk ${show(optimum.risk)} against ${show(d)} for no model. Without ridge: ${verdict.charAt(0).toLowerCase()}${verdict.slice(1)}`;
+      return `With ridge λ = ${show(ridge)} the risk at p = n is ${show(total(state, n))}, not infinite. Best size of all: ${size}, with risk ${show(optimum.risk)} against ${show(d)} for no model. Without ridge the ${verdict}`;
     }
 
     function describe() {
@@ -451,7 +451,7 @@ const hmmExplorer = (() => {
         add(chart, "text", { class: "kind", x: (box.left + box.right) / 2, y: 12, "text-anchor": "middle" }, "first order at every size");
       }
       add(chart, "line", { class: "mark", x1: x(n), x2: x(n), y1: box.top, y2: box.bottom });
-      add(chart, "text", { class: "kind", x: x(n) + 4, y: box.bottom - 6 }, "p = n");
+      add(chart, "text", { class: "kind", x: x(n) + 4, y: box.bottom - 8 }, "p = n");
 
       // Levels, lines, sweet spot and reading.
       const inside = add(chart, "g", { "clip-path": "url(#explorer-clip)" });
@@ -559,17 +559,24 @@ const hmmExplorer = (() => {
       map.setAttribute("aria-label", `Phase map without ridge. At d/n = ${show(delta)} and ρ² = ${show(squared)} the best size of all is ${phase}, with ${descent} below the threshold.`);
     }
 
-    // Suggestions in the text become buttons.
-    for (const place of document.querySelectorAll("[data-explorer]")) {
-      const button = add(place, "button", { type: "button", class: "explorer-try" });
-      button.append(...[...place.childNodes].filter((node) => node !== button));
-      button.addEventListener("click", () => {
-        state = parse(place.dataset.explorer);
-        change({});
-        const reduced = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-        root.scrollIntoView({ block: "start", behavior: reduced ? "auto" : "smooth" });
-      });
+    // Suggestions in the text, most of it still to come, become buttons.
+    function suggest() {
+      for (const place of document.querySelectorAll("[data-explorer]")) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.className = "explorer-try";
+        button.append(...place.childNodes);
+        place.append(button);
+        button.addEventListener("click", () => {
+          state = parse(place.dataset.explorer);
+          change({});
+          const reduced = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+          root.scrollIntoView({ block: "start", behavior: reduced ? "auto" : "smooth" });
+        });
+      }
     }
+    if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", suggest);
+    else suggest();
 
     let lastWidth = 0;
     new ResizeObserver(() => {
