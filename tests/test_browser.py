@@ -125,6 +125,7 @@ CONTRAST = """async ([options, passed]) => {
     };
 }"""
 QUICK = {"preload": False, "resultTypes": ["violations"]}
+DESKTOP = {"width": 1280, "height": 900}
 SERIOUS = ("serious", "critical")
 
 
@@ -157,10 +158,20 @@ def theme(page: Any, name: str) -> None:
     page.evaluate("name => { document.documentElement.dataset.theme = name; }", name)
 
 
-def look(browser: Any, axe: str, name: str, passed: set[str]) -> Visit:
+def settled(page: Any, question: str) -> list[str]:
+    """Return what is wrong, once scripts have had time to react to the size of the window."""
+    for _ in range(8):
+        wrong: list[str] = page.evaluate(question)
+        if not wrong:
+            break
+        page.wait_for_timeout(200)
+    return wrong
+
+
+def look(context: Any, axe: str, name: str, passed: set[str]) -> Visit:
     """Open a page, and ask it everything; `passed` collects the colours found legible."""
     visit = Visit()
-    page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    page = context.new_page()
     watch(page, visit)
     page.goto((SITE / name).resolve().as_uri(), wait_until="load", timeout=60_000)
     page.evaluate(TYPESET)
@@ -168,31 +179,27 @@ def look(browser: Any, axe: str, name: str, passed: set[str]) -> Visit:
     visit.bare_formulas, visit.formula_errors = mathematics["bare"], mathematics["errors"]
     visit.images = page.evaluate(IMAGES) + page.evaluate(BROKEN_IMAGES)
     page.add_style_tag(content="* { transition: none !important; animation: none !important; }")
-
-    # On a phone, where most has to scroll.
+    visit.stuck = settled(page, STUCK)
     page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_timeout(400)
-    visit.overflow = page.evaluate(OVERFLOW)
-    visit.stuck = page.evaluate(STUCK)
+    visit.overflow = settled(page, OVERFLOW)
+    visit.stuck += settled(page, STUCK)
+    page.set_viewport_size(DESKTOP)
 
-    page.set_viewport_size({"width": 1280, "height": 900})
-    page.wait_for_timeout(400)
-    visit.stuck += page.evaluate(STUCK)
-    for colours in ("light", "dark"):
-        theme(page, colours)
-        faint = page.evaluate(FAINT_CODE)
-        visit.violations += [("color-contrast", "serious", faint)] if faint else []
+    faint = page.evaluate(FAINT_CODE)
+    theme(page, "dark")
+    faint += page.evaluate(FAINT_CODE)
+    visit.violations += [("color-contrast", "serious", faint)] if faint else []
     page.evaluate(SIMPLIFY)
     page.evaluate(axe)
-    colours_apart = {"color-contrast": {"enabled": False}}
-    visit.violations += page.evaluate(AXE, {**QUICK, "rules": colours_apart})
-    for colours in ("light", "dark"):
+    only = {**QUICK, "runOnly": ["color-contrast"]}
+    for colours in ("dark", "light"):
         theme(page, colours)
-        only = {**QUICK, "runOnly": ["color-contrast"]}
         found = page.evaluate(CONTRAST, [only, sorted(passed)])
         visit.violations += [(f"{rule}, {colours}", *rest) for rule, *rest in found["violations"]]
         if not found["violations"]:
             passed.update(found["keys"])
+    others = {"color-contrast": {"enabled": False}}
+    visit.violations += page.evaluate(AXE, {**QUICK, "rules": others})
     page.close()
     return visit
 
@@ -215,7 +222,8 @@ def inspect(built: Path, browser: Any, required: Callable[[str], None]) -> Calla
     script = Path(axe_playwright_python.__file__).parent / "axe.min.js"
     axe = script.read_text(encoding="utf-8") + ";0"
     passed: set[str] = set()
-    return lambda name: look(browser, axe, name, passed)
+    context = browser.new_context(viewport=DESKTOP, color_scheme="light")
+    return lambda name: look(context, axe, name, passed)
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +236,7 @@ def seen(inspect: Callable[[str], Visit]) -> Callable[[str], Visit]:
 def page(built: Path, browser: Any) -> Iterator[Any]:
     """Return an empty page, which must not complain."""
     visit = Visit()
-    opened = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    opened = browser.new_page(viewport=DESKTOP, color_scheme="light")
     watch(opened, visit)
     yield opened
     opened.close()
