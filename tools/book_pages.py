@@ -110,6 +110,9 @@ class FillPlaceholders(SphinxPostTransform):
                 node.replace_self(self.results())
             else:
                 node.replace_self(self.copy(node["page"], node["table"]))
+                # A copied formula needs MathJax, as one written here would.
+                if any(self.document.findall(nodes.math)):
+                    self.env.get_domain("math").data["has_equations"][self.env.docname] = True
 
     def results(self) -> nodes.table:
         """Return kind and number, title, status and page of each box, in reading order."""

@@ -145,7 +145,8 @@ def main() -> int:
         page.unlink()
     front = site / "index.html"
     text = front.read_text(encoding="utf-8")
-    front.write_text(text.replace('class="pdf-link" hidden=""', 'class="pdf-link"'), "utf-8")
+    link = f'<p class="pdf-link"><a href="{NAME}">This book as one PDF</a></p>'
+    front.write_text(text.replace('<p class="pdf-link"></p>', link), encoding="utf-8")
     print(f"The PDF is at {site / NAME}")
     return 0
 
