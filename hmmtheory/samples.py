@@ -93,14 +93,20 @@ def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> Samp
     targets = y - y.mean(axis=0)
     total = np.square(targets).sum(axis=0) / (n_rows - 1)
 
-    basis, triangle = linalg.qr(inside, mode="economic", check_finite=False)
-    coefficients = linalg.solve_triangular(triangle, basis.T @ targets, check_finite=False)
+    # Labelled rows need not vary in every direction that unlabelled ones do.
+    basis, lengths, turns = linalg.svd(inside, full_matrices=False, check_finite=False)
+    seen = lengths > SAMPLE_RANK_TOLERANCE * lengths.max(initial=0.0)
+    basis, inverse = basis[:, seen], turns[seen].T / lengths[seen]
+    coefficients = inverse @ (basis.T @ targets)
     # Of the variance that noise gives each coefficient, in units of Ω.
-    inverse = linalg.solve_triangular(triangle, np.eye(judged), check_finite=False)
     spread = np.square(inverse).sum(axis=1)
-    leverage = 1.0 / n_rows + np.square(basis).sum(axis=1)
-    kept = np.maximum(1.0 - leverage, 1e-6)[:, None]
-    residuals = (targets - basis @ (basis.T @ targets)) / np.sqrt(kept)
+    kept = 1.0 - 1.0 / n_rows - np.square(basis).sum(axis=1)
+    # A row that is fitted whatever its label says nothing of the noise.
+    telling = kept > 1e-6
+    residuals = np.zeros_like(targets)
+    residuals[telling] = (targets - basis @ (basis.T @ targets))[telling] * np.sqrt(
+        n_rows / telling.sum() / kept[telling, None]
+    )
     # An output without visible signal keeps its own variance.
     noise = np.square(residuals).mean(axis=0)
     over = noise > total

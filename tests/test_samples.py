@@ -114,6 +114,26 @@ def test_unlabelled_rows_make_the_feature_covariance_more_accurate() -> None:
     )
 
 
+def test_a_direction_that_only_unlabelled_rows_show_does_no_harm() -> None:
+    x, y, _, _ = linear(60, 5, 1, 0.5, seed=11)
+    silent = np.hstack([x, np.zeros((60, 2))])
+    extra = np.random.default_rng(12).standard_normal((500, 7))
+    with_silent = Population.from_samples(silent, y, extra)
+    without = Population.from_samples(x, y, extra[:, :5])
+    assert_allclose(with_silent.residual_covariance, without.residual_covariance, rtol=1e-8)
+    alone = Population.from_samples(x, y)
+    assert_allclose(with_silent.residual_covariance, alone.residual_covariance, rtol=1e-8)
+
+
+def test_a_row_that_is_fitted_whatever_its_label_says_nothing_of_the_noise() -> None:
+    x, y, _, _ = linear(60, 3, 1, 0.5, seed=13)
+    lone = np.zeros((60, 1))
+    lone[0] = 1.0
+    found = Population.from_samples(np.hstack([x, lone]), y)
+    rest = Population.from_samples(x[1:], y[1:])
+    assert_allclose(found.residual_covariance, rest.residual_covariance, rtol=1e-8)
+
+
 def test_frames_and_series_are_accepted() -> None:
     x, y, _, _ = linear(50, 4, 1, 0.5, seed=8)
     frame, series = pd.DataFrame(x, columns=list("abcd")), pd.Series(y[:, 0])
