@@ -6,7 +6,7 @@ Data flows one way: chains -> representations -> population -> risk (theory) and
 
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.closed_forms import SweetSpot, sweet_spot
-from hmmtheory.curves import RiskCurve
+from hmmtheory.curves import RiskCurve, pool_curves
 from hmmtheory.diagnosis import Diagnosis, Finding, diagnose
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.heads import cross_validation_scores, fit_head
@@ -26,6 +26,7 @@ from hmmtheory.risk import (
     risk_factors,
 )
 from hmmtheory.simulation import SimulatedRisk, simulate_head_risk, simulate_risk_curve
+from hmmtheory.studies import setting_theory, simulate_setting, study
 
 __version__ = "0.1.0"
 
@@ -52,12 +53,16 @@ __all__ = [
     "fit_head",
     "head_risk",
     "optimal_ridge",
+    "pool_curves",
     "predict_risk",
     "recommend",
     "resample_risk_curve",
     "risk_curve",
     "risk_factors",
+    "setting_theory",
     "simulate_head_risk",
     "simulate_risk_curve",
+    "simulate_setting",
+    "study",
     "sweet_spot",
 ]

@@ -93,6 +93,16 @@ def as_count(name: str, value: Any, *, minimum: int = 1, maximum: int | None = N
     return int(value)
 
 
+def as_jobs(value: Any) -> int | None:
+    """Return a number of processes as joblib counts them; None leaves it to its configuration."""
+    if value is None:
+        return None
+    jobs = as_count("n_jobs", value, minimum=-(2**31))
+    if jobs == 0:
+        raise ValueError("n_jobs must be a nonzero integer or None; got 0")
+    return jobs
+
+
 def as_order(value: Any) -> int:
     """Return the order of the asymptotic formula, 1 (R3) or 2 (R3′)."""
     return as_count("order", value, minimum=1, maximum=2)

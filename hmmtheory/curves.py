@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,8 @@ class RiskCurve:
         The penalty at each size, where it differs; `ridge` is then 0.
     n_trials : int
         Number of training draws; 0 for theory.
+    trials : array_like of int, shape (k,), optional
+        The number of draws of each size, where it differs; `n_trials` is then the largest.
     label : str
         What the curve is, for legends.
 
@@ -73,12 +76,14 @@ class RiskCurve:
     ridge: float = 0.0
     ridges: FloatArray | None = None
     n_trials: int = 0
+    trials: NDArray[np.int64] | None = None
     label: str = ""
 
     def __post_init__(self) -> None:
         sizes = as_sizes(self.sizes, maximum=np.iinfo(np.int64).max)
         object.__setattr__(self, "sizes", sizes)
-        for name in ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "ridges", "per_output"):
+        optional = (*_PARTS, *_PART_ERRORS, "ridges", "trials", "per_output")
+        for name in ("risk", "standard_error", *optional):
             value = getattr(self, name)
             if value is None and name not in ("risk", "standard_error"):
                 continue
@@ -89,6 +94,8 @@ class RiskCurve:
                     f"{name} must have {sizes.size} rows in {wanted} dimension(s); "
                     f"got shape {array.shape}"
                 )
+            if name == "trials":
+                array = array.astype(np.int64)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
         as_count("n_samples", self.n_samples)
@@ -107,7 +114,7 @@ class RiskCurve:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table indexed by size: risk, standard errors, and the parts there are."""
-        names = ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "ridges")
+        names = ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "ridges", "trials")
         columns = {name: getattr(self, name) for name in names}
         table = {name: value for name, value in columns.items() if value is not None}
         return pd.DataFrame(table, index=pd.Index(self.sizes, name="size"))
@@ -181,3 +188,79 @@ class RiskCurve:
             ax.plot(self.sizes, risk, **options)
         ax.set(xlabel="model size $p$", ylabel="risk")
         return ax
+
+
+def pool_curves(curves: Iterable[RiskCurve]) -> RiskCurve:
+    """Combine independent simulations of the same heads, each weighted by its trials.
+
+    Parameters
+    ----------
+    curves : sequence of RiskCurve
+        Simulated curves of the same sizes, n, ridge and parts.
+
+    Returns
+    -------
+    RiskCurve
+        With means and standard errors as if all trials had been one simulation.
+
+    Raises
+    ------
+    ValueError
+        If there is no curve, one is theory, or two are not of the same heads.
+
+    Examples
+    --------
+    >>> one, two = (RiskCurve([3], [r], [0.5], n_samples=9, n_trials=2) for r in (1.0, 2.0))
+    >>> both = pool_curves([one, two])
+    >>> both.risk.tolist(), both.standard_error.round(3).tolist(), both.n_trials
+    ([1.5], [0.408], 4)
+    """
+    found = list(curves)
+    if not found or any(curve.n_trials == 0 for curve in found):
+        raise ValueError("curves must be one or more simulations; got none, or theory among them")
+    first = found[0]
+    kept = ("sizes", "noise", "ridges")
+    for other in found[1:]:
+        same = (other.n_samples, other.ridge) == (first.n_samples, first.ridge) and all(
+            (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
+            for a, b in ((getattr(first, name), getattr(other, name)) for name in kept)
+        )
+        if not same or (other.bias is None) != (first.bias is None):
+            raise ValueError(f"curves must be of the same heads; got {first!r} and {other!r}")
+
+    draws = [np.full(c.sizes.size, c.n_trials) if c.trials is None else c.trials for c in found]
+    trials = np.sum(draws, axis=0)
+
+    def pooled(name: str, error: str) -> dict[str, FloatArray]:
+        if getattr(first, name) is None:
+            return {}
+        count, mean, scatter = np.zeros((3, first.sizes.size))
+        for curve, more in zip(found, draws, strict=True):
+            # A single trial has no error of its own.
+            own = np.where(more > 1, getattr(curve, error) ** 2 * more * (more - 1), 0.0)
+            step = getattr(curve, name) - mean
+            mean += step * (more / (count + more))
+            scatter += own + step**2 * (count * more / (count + more))
+            count += more
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return {name: mean, error: np.sqrt(scatter / (trials * (trials - 1.0)))}
+
+    outputs = [
+        curve.per_output * more[:, None]
+        for curve, more in zip(found, draws, strict=True)
+        if curve.per_output is not None
+    ]
+    parts: dict[str, Any] = {
+        **pooled("risk", "standard_error"),
+        **pooled("bias", "bias_standard_error"),
+        **pooled("variance", "variance_standard_error"),
+        "per_output": np.sum(outputs, axis=0) / trials[:, None]
+        if len(outputs) == len(found)
+        else None,
+    }
+    return replace(
+        first,
+        **parts,
+        n_trials=int(trials.max()),
+        trials=None if (trials == trials[0]).all() else trials,
+    )

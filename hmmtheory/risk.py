@@ -75,7 +75,13 @@ class EllipticalFactors(NamedTuple):
     variance: FloatArray
 
 
-def head_risk(population: Population, n_samples: int, ridge: float = 0.0, order: int = 2) -> Risk:
+def head_risk(
+    population: Population,
+    n_samples: int,
+    ridge: float = 0.0,
+    order: int = 2,
+    kurtosis: float = 0.0,
+) -> Risk:
     r"""Return the risk of a head trained on n independent examples.
 
     Without ridge and with p <= n - 2 (p the rank of S) this is Theorem 3.2 (R1), exact for
@@ -102,6 +108,8 @@ def head_risk(population: Population, n_samples: int, ridge: float = 0.0, order:
         zero head.
     order : {1, 2}
         Order of the asymptotic formula.
+    kurtosis : float
+        As :func:`risk_factors`.
 
     Returns
     -------
@@ -110,7 +118,7 @@ def head_risk(population: Population, n_samples: int, ridge: float = 0.0, order:
     Raises
     ------
     ValueError
-        If `n_samples` < 1, `ridge` < 0 or `order` is not 1 or 2.
+        If `n_samples` < 1, `ridge` < 0, `order` is not 1 or 2, or `kurtosis` < -2.
 
     Examples
     --------
@@ -123,7 +131,7 @@ def head_risk(population: Population, n_samples: int, ridge: float = 0.0, order:
     values, vectors = population.spectrum
     b = vectors.T @ population.head
     omega = population.residual_covariance
-    factors = risk_factors(values, n, lam, order=order)
+    factors = risk_factors(values, n, lam, order=order, kurtosis=kurtosis)
     return Risk(omega, (b.T * factors.bias) @ b, _scaled(omega, factors.variance))
 
 
@@ -133,6 +141,7 @@ def risk_factors(
     ridge: float = 0.0,
     multiplicities: ArrayLike | None = None,
     order: int = 2,
+    kurtosis: float = 0.0,
 ) -> Factors:
     r"""Return the bias weights :math:`w_i` and the variance factor v of a spectrum.
 
@@ -151,6 +160,10 @@ def risk_factors(
         How often each eigenvalue occurs; once if omitted.
     order : {1, 2}
         1 for Theorem 4.2 (R3), 2 for Theorem 4.4 (R3′).
+    kurtosis : float
+        The excess kurtosis :math:`\nu \ge -2` of the whitened features, where these are
+        independent and symmetric; 0 for Gaussian ones.  The first order does not see it; the
+        second does (Theorem 13.1, asymptotic), with an error that falls as 1/n².
 
     Returns
     -------
@@ -171,6 +184,7 @@ def risk_factors(
     n = as_count("n_samples", n_samples)
     lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
     order = as_order(order)
+    nu = as_number("kurtosis", kurtosis, minimum=-2.0) if order == 2 else 0.0
     rank = round(float(m.sum()))
     if rank == 0:
         return Factors(np.zeros_like(t), 0.0)
@@ -178,9 +192,13 @@ def risk_factors(
         return Factors(t, 0.0)
     if lam == 0.0 and rank <= n + 1:
         # The bias is finite at the threshold too, and is zero for rank <= n.
-        bias = np.zeros_like(t) if rank <= n else _asymptotic(t, m, n, lam, order).bias
-        return Factors(bias, rank / (n - rank - 1) if rank <= n - 2 else np.inf)
-    return _asymptotic(t, m, n, lam, order)
+        bias = np.zeros_like(t) if rank <= n else _asymptotic(t, m, n, lam, order, nu).bias
+        if rank > n - 2:
+            return Factors(bias, np.inf)
+        if nu == 0.0:
+            return Factors(bias, rank / (n - rank - 1))
+        return Factors(bias, rank / (n - rank) * _geometric(1.0 / (n - rank) + nu / n))
+    return _asymptotic(t, m, n, lam, order, nu)
 
 
 def elliptical_factors(
@@ -585,7 +603,7 @@ def _scaled(omega: FloatArray, factor: float) -> FloatArray:
     return scaled
 
 
-def _asymptotic(t: FloatArray, m: FloatArray, n: int, lam: float, order: int) -> Factors:
+def _asymptotic(t: FloatArray, m: FloatArray, n: int, lam: float, order: int, nu: float) -> Factors:
     """R3 or R3′.  Scaling S and λ together scales the bias and leaves the variance."""
     scale = float(t.max())
     t, lam = t / scale, lam / scale
@@ -600,8 +618,8 @@ def _asymptotic(t: FloatArray, m: FloatArray, n: int, lam: float, order: int) ->
     kappa_lam = 1.0 / (kappa * slope)
     # Complex step: exact first derivatives, since no difference is taken.
     step = 1e-40j
-    along_t = _shrinkage(t + step * t**2, m, n, lam, kappa + step * float(m @ (t**2 * kappa_t)))
-    along_lam = _shrinkage(t, m, n, lam + step, kappa + step * kappa_lam)
+    along_t = _shrinkage(t + step * t**2, m, n, lam, kappa + step * float(m @ (t**2 * kappa_t)), nu)
+    along_lam = _shrinkage(t, m, n, lam + step, kappa + step * kappa_lam, nu)
     scaled_derivative = along_t.imag / step.imag
     bias = scale * (t * along_t.real + scaled_derivative)
     second = float(m @ (t * along_lam.imag)) / step.imag - first
@@ -614,10 +632,10 @@ def _geometric(ratio: float) -> float:
     return 1.0 / (1.0 - ratio) if ratio <= 0.5 else 4.0 * ratio
 
 
-def _shrinkage(t: Any, m: FloatArray, n: int, lam: Any, kappa: Any) -> Any:
+def _shrinkage(t: Any, m: FloatArray, n: int, lam: Any, kappa: Any, nu: float) -> Any:
     """Return π_i = λ E[(XᵀX + λI)⁻¹]_ii to second order (book: equation of Theorem 4.4)."""
     slope = m @ (t / (t + kappa) ** 2) + lam / kappa**2
     kappa_t = kappa / (t + kappa) ** 2 / slope
     q = m @ (t / (t + kappa)) ** 2 / n
     q_t = (2.0 / n) * (t * kappa / (t + kappa) ** 3 - kappa_t * (m @ (t**2 / (t + kappa) ** 3)))
-    return kappa / (t + kappa) + t * q_t / (2.0 * (1.0 - q))
+    return kappa / (t + kappa) + t * q_t / 2.0 * (1.0 / (1.0 - q) + nu)

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from hmmtheory._threads import one_blas_thread
-from hmmtheory._validation import FloatArray, as_count, as_flag, as_number, as_rng, as_sizes, spawn
+from hmmtheory._validation import (
+    FloatArray,
+    as_count,
+    as_jobs,
+    as_number,
+    as_rng,
+    as_sizes,
+    spawn,
+)
+from hmmtheory._workers import workers
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
-from hmmtheory.heads import NestedFit, fit_head, nested_path
+from hmmtheory.heads import Columns, NestedFit, fit_head, nested_conditional, nested_path
 from hmmtheory.population import Population, check_dimensions
 from hmmtheory.representations import LinearResponse, Representation
 from hmmtheory.risk import Risk
 
 DESIGNS = ("prompts", "document")
+ESTIMATORS = ("auto", "conditional", "plain")
 #: Below this feature noise, relative to the signal, features are treated as collinear.
 _COLLINEAR = 1e-6
 
@@ -160,9 +171,11 @@ def simulate_risk_curve(
     design: str = "prompts",
     ridge: float = 0.0,
     rng: Any = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = 1,
     response: LinearResponse | None = None,
-    split: bool = False,
+    estimator: str = "auto",
+    target_relative_error: float | None = None,
+    max_trials: int = 100_000,
 ) -> RiskCurve:
     r"""Train heads of every size on sampled sequences and measure their exact population risk.
 
@@ -181,31 +194,54 @@ def simulate_risk_curve(
     sizes : sequence of int
         Strictly increasing sizes within [0, P].
     n_trials : int
-        Number of training draws.
+        Number of training draws; with a target, of the first round.
     design : {"prompts", "document"}
         n independent sequences with one example each, or n consecutive examples of one.
     ridge : float
         :math:`\lambda \ge 0`.
     rng : int, Generator, SeedSequence or None
         Passed to `numpy.random.default_rng`; each trial has a stream of its own.
-    n_jobs : int
-        Processes, as joblib counts them.  The result is the same for every value.
+    n_jobs : int or None
+        Processes, as joblib counts them; None takes them from ``joblib.parallel_config``.  The
+        result is the same for every value.
     response : LinearResponse, optional
         The label; the next token state if omitted.
-    split : bool
-        Whether to measure bias and variance too (prompts design), averaged over the labels given
-        the features in closed form.
+    estimator : {"auto", "conditional", "plain"}
+        ``"plain"`` averages the risk of heads trained on drawn labels.  ``"conditional"``
+        averages over the labels in closed form, given the drawn features (book: Theorem 2.6),
+        which leaves less Monte Carlo noise and gives bias and variance too.  It is the default
+        where it is exact: for independent prompts, and features with noise.
+    target_relative_error : float, optional
+        Draw until the standard error of each size is at most this share of its risk.  A size
+        that is there is dropped.  Where no number of draws suffices, because the mean is
+        infinite (no ridge, :math:`|p - n| \le 1`), the first round is all and the standard
+        error is infinite.
+    max_trials : int
+        Most draws of a size under a target.
 
     Returns
     -------
     RiskCurve
-        With Monte Carlo standard errors (NaN for one trial) and per-output risks.
+        With Monte Carlo standard errors (NaN for one trial) and per-output risks; with parts if
+        the estimator is conditional, and `trials` if a target was given.
 
     Raises
     ------
     ValueError
-        If dimensions differ, a size is outside [0, P], `design` is unknown, a count is below
-        1, `ridge` < 0, or `split` is asked of a document.
+        If dimensions differ, a size is outside [0, P], `design` or `estimator` is unknown, a
+        count is below 1 (2 with a target), `ridge` < 0, the target is not in (0, 1), or a
+        conditional estimator is asked of a document or of features without noise.
+
+    Warns
+    -----
+    UserWarning
+        If `max_trials` ends the draws before a target is met.
+
+    Notes
+    -----
+    Stopping when the estimated error is small favours draws that look accurate; with first
+    rounds of 30 or more the bias is far below the target.  Errors at :math:`|p - n| \le 3`
+    without ridge are not to be trusted: the variance of a draw is infinite there.
 
     Examples
     --------
@@ -213,70 +249,114 @@ def simulate_risk_curve(
     >>> model = Representation.gaussian(5, 40, rng=1)
     >>> simulate_risk_curve(chain, model, 20, [0, 10, 40], n_trials=8, rng=2)
     RiskCurve(3 sizes from 0 to 40, n_samples=20, ridge=0, 8 trials)
+    >>> curve = simulate_risk_curve(
+    ...     chain, model, 20, [0, 10, 40], 30, rng=2, target_relative_error=0.01
+    ... )
+    >>> curve.trials.tolist()
+    [30, 154, 60]
     """
     label = LinearResponse(np.eye(hmm.dim)) if response is None else response
     check_dimensions(hmm, representation, label)
-    n, trials = as_count("n_samples", n_samples), as_count("n_trials", n_trials)
+    target = target_relative_error
+    if target is not None:
+        target = as_number(
+            "target_relative_error",
+            target,
+            minimum=0.0,
+            maximum=1.0,
+            open_minimum=True,
+            open_maximum=True,
+        )
+    n = as_count("n_samples", n_samples)
+    trials = as_count("n_trials", n_trials, minimum=1 if target is None else 2)
+    most = trials if target is None else as_count("max_trials", max_trials, minimum=trials)
     lam = as_number("ridge", ridge, minimum=0.0)
     checked = as_sizes(sizes, representation.size)
     if str(design) not in DESIGNS:
         raise ValueError(f"design must be one of {DESIGNS}; got {design!r}")
-    split = as_flag("split", split)
-    if split and design != "prompts":
-        raise ValueError("split must be False for the document design, whose rows are dependent")
-    if split and _is_collinear(representation):
-        raise ValueError("split must be False for features without noise, which are collinear")
-    jobs = as_count("n_jobs", n_jobs, minimum=-(2**31))
-    if jobs == 0:
-        raise ValueError("n_jobs must be a nonzero integer; got 0")
-
-    setting = _Setting(
-        hmm,
-        representation,
-        response,
-        n,
-        checked,
-        design,
-        lam,
-        split,
-        _exact_terms(hmm, representation, label, checked if split else checked[:0]),
+    jobs = as_jobs(n_jobs)
+    collinear = _is_collinear(representation)
+    exact = (
+        _exact_terms(hmm, representation, label, checked)
+        if _is_conditional(estimator, design, collinear)
+        else None
     )
-    workers = Parallel(n_jobs=jobs, return_as="generator")
-    draws = workers(delayed(_trial)(setting, child) for child in spawn(rng, trials))
-    # Welford's update, in trial order, so that the sums don't depend on the workers.
+    setting = _Setting(hmm, representation, response, n, checked, design, lam, collinear, exact)
+    rank = np.minimum(checked, hmm.dim) if collinear else checked
+    endless = (lam == 0.0) & (np.abs(rank - n) <= 1)
+
+    generator = as_rng(rng)
+    counts = np.zeros(checked.size, dtype=np.int64)
     mean = np.zeros((3, checked.size, label.weights.shape[1]))
     totals, scatter = np.zeros((2, 3, checked.size))
-    for count, draw in enumerate(draws, start=1):
-        mean += (draw - mean) / count
-        step = draw.sum(axis=2) - totals
-        totals += step / count
-        scatter += step * (draw.sum(axis=2) - totals)
-    errors = np.sqrt(scatter / (trials * (trials - 1))) if trials > 1 else scatter * np.nan
-    noise = setting.exact.noise
+    active, batch = np.arange(checked.size), trials
+    with workers(jobs) as pool:
+        while batch:
+            part = setting.of(active)
+            # Welford's update, in trial order, so that the sums don't depend on the workers.
+            for draw in pool(delayed(_trial)(part, child) for child in spawn(generator, batch)):
+                counts[active] += 1
+                mean[:, active] += (draw - mean[:, active]) / counts[active, None]
+                total = draw.sum(axis=2)
+                step = total - totals[:, active]
+                totals[:, active] += step / counts[active]
+                scatter[:, active] += step * (total - totals[:, active])
+            if target is None:
+                break
+            relative = np.sqrt(scatter[0] / (counts * (counts - 1))) / totals[0]
+            active = np.flatnonzero((relative > target) & (counts < most) & ~endless)
+            if not active.size:
+                break
+            # As far as the size that needs least, but in steps of a tenth or of a first round.
+            done = int(counts[active[0]])
+            least = done * (float(relative[active].min()) / target) ** 2 - done
+            batch = int(min(max(np.ceil(least), trials, done // 10), most - done))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = np.sqrt(scatter / (counts * (counts - 1.0)))
+    if target is not None:
+        errors[[0, 2]] = np.where(endless, np.inf, errors[[0, 2]])
+        late = checked[(errors[0] > target * totals[0]) & ~endless]
+        if late.size:
+            warnings.warn(
+                f"{most} trials don't bring sizes {late.tolist()} to a relative error of {target}",
+                stacklevel=2,
+            )
     return RiskCurve(
         sizes=checked,
         risk=totals[0],
         standard_error=errors[0],
-        noise=noise.sum(axis=1) if split else None,
-        bias=totals[1] if split else None,
-        variance=totals[2] if split else None,
-        bias_standard_error=errors[1] if split else None,
-        variance_standard_error=errors[2] if split else None,
+        noise=exact and exact.noise.sum(axis=1),
+        bias=exact and totals[1],
+        variance=exact and totals[2],
+        bias_standard_error=exact and errors[1],
+        variance_standard_error=exact and errors[2],
         per_output=mean[0],
         n_samples=n,
         ridge=lam,
-        n_trials=trials,
+        n_trials=int(counts.max()),
+        trials=None if target is None else counts,
         label=f"simulation, {design}",
     )
 
 
-class _Exact(NamedTuple):
-    """Population terms that no trial changes; the last two for the split alone."""
+def _is_conditional(estimator: str, design: str, collinear: bool) -> bool:
+    if str(estimator) not in ESTIMATORS:
+        raise ValueError(f"estimator must be one of {ESTIMATORS}; got {estimator!r}")
+    reason = ""
+    if design != "prompts":
+        reason = "the document design, whose rows are dependent"
+    elif collinear:
+        reason = "features without noise, which are collinear"
+    if estimator == "conditional" and reason:
+        raise ValueError(f"estimator must be 'plain' for {reason}; got 'conditional'")
+    return estimator != "plain" and not reason
 
-    response_variance: FloatArray  # (q,)
-    cross: FloatArray  # Σ_z A V (d, q)
-    noise: FloatArray  # diagonal of Ω at each size (k, q)
-    coefficients: FloatArray  # K_p of B* = W_pᵀ K_p at each size (k, d, q)
+
+class _Exact(NamedTuple):
+    """Population terms that the conditional estimator needs at each size."""
+
+    noise: FloatArray  # diagonal of Ω (k, q)
+    coefficients: FloatArray  # K_p of B* = W_pᵀ K_p (k, d, q)
 
 
 class _Setting(NamedTuple):
@@ -287,25 +367,30 @@ class _Setting(NamedTuple):
     sizes: NDArray[np.int64]
     design: str
     ridge: float
-    split: bool
-    exact: _Exact
+    collinear: bool
+    exact: _Exact | None  # None for drawn labels
+
+    def of(self, picked: NDArray[np.int64]) -> _Setting:
+        """Return the setting of some of the sizes."""
+        exact = self.exact and _Exact(*(term[picked] for term in self.exact))
+        return self._replace(sizes=self.sizes[picked], exact=exact)
 
 
 def _exact_terms(
     hmm: GaussianHMM,
     representation: Representation,
     label: LinearResponse,
-    split_sizes: NDArray[np.int64],
+    sizes: NDArray[np.int64],
 ) -> _Exact:
     sigma, v = hmm.stationary_covariance, label.weights
     cross = hmm.autocovariance(1) @ v
     variance = np.diag(v.T @ sigma @ v) + label.noise_std**2
     root = symmetric_root(sigma)
     inverse_root = linalg.inv(root)
-    shape = (split_sizes.size, *cross.shape)
+    shape = (sizes.size, *cross.shape)
     noise, coefficients = np.empty((shape[0], shape[2])), np.empty(shape)
     frame, start = np.zeros((hmm.dim, hmm.dim)), 0
-    for k, p in enumerate(map(int, split_sizes)):
+    for k, p in enumerate(map(int, sizes)):
         block = representation.weights[:, start:p]
         frame += block @ block.T
         start = p
@@ -313,14 +398,13 @@ def _exact_terms(
         middle = root @ frame @ root + representation.noise_std**2 * np.eye(hmm.dim)
         coefficients[k] = root @ linalg.solve(middle, inverse_root @ cross, assume_a="pos")
         noise[k] = variance - (cross * (frame @ coefficients[k])).sum(axis=0)
-    return _Exact(variance, cross, noise, coefficients)
+    return _Exact(noise, coefficients)
 
 
 def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
-    """Return one draw's risk, bias and variance, each (k, q); the last two 0 unless split."""
-    hmm, representation, exact = setting.hmm, setting.representation, setting.exact
+    """Return one draw's risk, bias and variance, each (k, q); the last two 0 for a plain draw."""
+    hmm, representation = setting.hmm, setting.representation
     n, noise_std = setting.n, representation.noise_std
-    sigma = hmm.stationary_covariance
     with one_blas_thread():
         if setting.design == "prompts":
             pairs = hmm.sample(n, 2, rng)
@@ -328,6 +412,7 @@ def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
         else:
             path = hmm.sample(1, n + 1, rng)[0]
             states, following = path[:-1], path[1:]
+        # Drawn even where they are averaged over: both estimators then see the same features.
         response = setting.response
         labels = following if response is None else response.sample(following, rng)
 
@@ -335,28 +420,42 @@ def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
             noise = rng.standard_normal((stop - start, n)).T
             return np.asarray(states @ representation.weights[:, start:stop] + noise_std * noise)
 
-        fits = (
-            _collinear_path(columns, representation, labels, setting)
-            if _is_collinear(representation) and setting.ridge == 0.0
-            else nested_path(
-                columns,
-                representation.weights,
-                labels,
-                setting.sizes,
-                setting.ridge,
-                setting.split,
-            )
-        )
-        draw = np.zeros((3, setting.sizes.size, labels.shape[1]))
-        for k, fit in enumerate(fits):
-            fitted = (fit.readout * (sigma @ fit.readout - 2.0 * exact.cross)).sum(axis=0)
-            draw[0, k] = exact.response_variance + fitted + noise_std**2 * fit.squared_norm
-            if fit.shrink is not None and fit.noise_gain is not None:
-                missed, norm = fit.shrink(exact.coefficients[k])
-                gain, trace = fit.noise_gain
-                factor = float((sigma * gain).sum()) + noise_std**2 * trace
-                draw[1, k] = (missed * (sigma @ missed)).sum(axis=0) + noise_std**2 * norm
-                draw[2, k] = exact.noise[k] * factor
+        if setting.exact is None:
+            return _plain_draw(setting, columns, labels)
+        return _conditional_draw(setting, setting.exact, columns)
+
+
+def _plain_draw(setting: _Setting, columns: Columns, labels: FloatArray) -> FloatArray:
+    hmm, weights, response = setting.hmm, setting.representation.weights, setting.response
+    sigma, v = hmm.stationary_covariance, np.eye(hmm.dim) if response is None else response.weights
+    noise = 0.0 if response is None else response.noise_std
+    cross, variance = hmm.autocovariance(1) @ v, np.diag(v.T @ sigma @ v) + noise**2
+    fits = (
+        _collinear_path(columns, weights, labels, setting.sizes)
+        if setting.collinear and setting.ridge == 0.0
+        else nested_path(columns, weights, labels, setting.sizes, setting.ridge)
+    )
+    draw = np.zeros((3, setting.sizes.size, labels.shape[1]))
+    for k, fit in enumerate(fits):
+        fitted = (fit.readout * (sigma @ fit.readout - 2.0 * cross)).sum(axis=0)
+        draw[0, k] = variance + fitted + setting.representation.noise_std**2 * fit.squared_norm
+    return draw
+
+
+def _conditional_draw(setting: _Setting, exact: _Exact, columns: Columns) -> FloatArray:
+    sigma, weights = setting.hmm.stationary_covariance, setting.representation.weights
+    noise_variance = setting.representation.noise_std**2
+    draw = np.empty((3, *exact.noise.shape))
+    fits = nested_conditional(columns, weights, setting.n, setting.sizes, setting.ridge)
+    for k, fit in enumerate(fits):
+        coefficients = exact.coefficients[k]
+        missed = fit.missed @ coefficients
+        inner = missed - setting.ridge * (fit.spread @ coefficients) if setting.ridge else missed
+        norm = noise_variance * (coefficients * inner)
+        draw[1, k] = (missed * (sigma @ missed) + norm).sum(axis=0)
+        factor = float((sigma * fit.spread).sum()) + noise_variance * fit.trace
+        draw[2, k] = exact.noise[k] * factor
+    draw[0] = exact.noise + draw[1] + draw[2]
     return draw
 
 
@@ -367,12 +466,10 @@ def _is_collinear(representation: Representation) -> bool:
 
 
 def _collinear_path(
-    columns: Any, representation: Representation, labels: FloatArray, setting: _Setting
+    columns: Columns, weights: FloatArray, labels: FloatArray, sizes: NDArray[np.int64]
 ) -> Iterable[NestedFit]:
-    """One SVD a size, for features whose Gram matrix is singular.  No split."""
-    x = columns(0, int(setting.sizes[-1]))
-    for p in map(int, setting.sizes):
+    """One SVD a size, for features whose Gram matrix is singular."""
+    x = columns(0, int(sizes[-1]))
+    for p in map(int, sizes):
         head = fit_head(x[:, :p], labels)
-        yield NestedFit(
-            representation.weights[:, :p] @ head, np.square(head).sum(axis=0), None, None
-        )
+        yield NestedFit(weights[:, :p] @ head, np.square(head).sum(axis=0))

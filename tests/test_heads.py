@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import Ridge
 
 from hmmtheory import fit_head
-from hmmtheory.heads import nested_path
+from hmmtheory.heads import nested_conditional, nested_path
 
 
 def some_data(n: int, p: int, q: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -104,8 +104,8 @@ def test_every_head_of_the_nested_path_equals_its_dense_formula(
     plain = list(nested_path(columns, w, y.copy(), np.array(sizes), ridge))
     # In order and without gaps: whoever draws the columns draws each once.
     assert [start for start, _ in asked] == [0, *(stop for _, stop in asked[:-1])]
-    split = nested_path(columns, w, y.copy(), np.array(sizes), ridge, split=True)
-    for p, fit, full in zip(sizes, plain, split, strict=True):
+    averaged = nested_conditional(columns, w, n, np.array(sizes), ridge)
+    for p, fit, mean in zip(sizes, plain, averaged, strict=True):
         xp, wp = x[:, :p], w[:, :p]
         # Ridge is least squares on p further rows √λ I, whose responses are zero.
         back = np.linalg.pinv(np.vstack([xp, np.sqrt(ridge) * np.eye(p)]))[:, :n]
@@ -113,19 +113,14 @@ def test_every_head_of_the_nested_path_equals_its_dense_formula(
         # Near p = n the smallest singular value of X costs digits.
         size = max(1.0, float(np.square(back).sum()))
         near = {"rtol": 1e-9, "atol": 1e-11 * size}
-        for result in (fit, full):
-            assert_allclose(result.readout, wp @ head, **near)
-            assert_allclose(result.squared_norm, (head**2).sum(axis=0), **near)
-        assert fit.shrink is None
-        assert fit.noise_gain is None
-        assert full.shrink is not None
-        assert full.noise_gain is not None
+        assert_allclose(fit.readout, wp @ head, **near)
+        assert_allclose(fit.squared_norm, (head**2).sum(axis=0), **near)
         spread = back @ back.T
-        assert_allclose(full.noise_gain[0], wp @ spread @ wp.T, **near)
-        assert_allclose(full.noise_gain[1], np.trace(spread), **near)
+        assert_allclose(mean.spread, wp @ spread @ wp.T, **near)
+        assert_allclose(mean.trace, np.trace(spread), **near)
         missed = (np.eye(p) - back @ xp) @ (wp.T @ k)
-        seen, norm = full.shrink(k)
-        assert_allclose(seen, wp @ missed, **near)
+        assert_allclose(mean.missed @ k, wp @ missed, **near)
+        norm = (k * ((mean.missed - ridge * mean.spread) @ k)).sum(axis=0)
         assert_allclose(norm, (missed**2).sum(axis=0), **near)
 
 
@@ -133,7 +128,7 @@ def test_the_path_leaves_the_responses_as_they_were() -> None:
     x, y = some_data(10, 40, seed=8)
     kept = y.copy()
     readout = np.ones((2, 40))
-    list(nested_path(lambda a, b: x[:, a:b], readout, y, np.arange(0, 41, 2), 0.1, split=True))
+    list(nested_path(lambda a, b: x[:, a:b], readout, y, np.arange(0, 41, 2), 0.1))
     assert np.array_equal(y, kept)
 
 
@@ -142,8 +137,11 @@ def test_many_small_steps_do_not_accumulate_error() -> None:
     readout = np.random.default_rng(10).standard_normal((2, 900))
     sizes = np.arange(18, 901)
     fits = list(nested_path(lambda a, b: x[:, a:b], readout, y, sizes))
+    averaged = list(nested_conditional(lambda a, b: x[:, a:b], readout, 15, sizes))
     for p in (30, 200, 899, 900):
         head = np.linalg.pinv(x[:, :p]) @ y
         fit = fits[p - 18]
         assert_allclose(fit.readout, readout[:, :p] @ head, rtol=1e-9, atol=1e-12)
         assert_allclose(fit.squared_norm, (head**2).sum(axis=0), rtol=1e-9)
+        spread = readout[:, :p] @ np.linalg.pinv(x[:, :p]) @ np.linalg.pinv(x[:, :p]).T
+        assert_allclose(averaged[p - 18].spread, spread @ readout[:, :p].T, rtol=1e-9, atol=1e-12)

@@ -13,6 +13,7 @@ from hmmtheory import (
     LinearResponse,
     Population,
     Representation,
+    RiskCurve,
     head_risk,
     risk_curve,
     simulate_head_risk,
@@ -75,7 +76,7 @@ def test_every_trained_head_is_the_one_of_numpy_lstsq(
     model, response = a_model(noise_std), a_response() if label == "downstream" else None
     for seed in (3, 4):
         curve = simulate_risk_curve(
-            a_chain(), model, N, SIZES, 1, design, rng=seed, response=response
+            a_chain(), model, N, SIZES, 1, design, rng=seed, response=response, estimator="plain"
         )
         x, y = one_draw(design, model, response, seed)
         for k, p in enumerate(SIZES):
@@ -93,7 +94,9 @@ def test_every_ridge_head_is_the_one_of_scikit_learn(
     design: str, noise_std: float, ridge: float
 ) -> None:
     model = a_model(noise_std)
-    curve = simulate_risk_curve(a_chain(), model, N, SIZES, 1, design, ridge=ridge, rng=5)
+    curve = simulate_risk_curve(
+        a_chain(), model, N, SIZES, 1, design, ridge=ridge, rng=5, estimator="plain"
+    )
     x, y = one_draw(design, model, None, 5)
     for k, p in enumerate(SIZES):
         head = np.zeros((0, 4))
@@ -108,7 +111,7 @@ def test_every_ridge_head_is_the_one_of_scikit_learn(
 def test_bias_and_variance_are_those_given_the_features(ridge: float, label: str) -> None:
     model, response = a_model(), a_response() if label == "downstream" else None
     curve = simulate_risk_curve(
-        a_chain(), model, N, SIZES, 1, ridge=ridge, rng=6, response=response, split=True
+        a_chain(), model, N, SIZES, 1, ridge=ridge, rng=6, response=response
     )
     x, _ = one_draw("prompts", model, response, 6)
     whole = population_of(model, response)
@@ -122,15 +125,28 @@ def test_bias_and_variance_are_those_given_the_features(ridge: float, label: str
         assert_allclose(curve.noise[k], omega, rtol=1e-9)
         assert_allclose(curve.bias[k], bias, rtol=1e-7, atol=1e-10)
         assert_allclose(curve.variance[k], omega * np.trace(back.T @ s @ back), rtol=1e-7)
+        parts = curve.noise[k] + curve.bias[k] + curve.variance[k]
+        assert_allclose([curve.risk[k], curve.per_output[k].sum()], parts, rtol=1e-12)
 
 
-def test_asking_for_the_split_does_not_change_the_risk() -> None:
-    plain, split = (
-        simulate_risk_curve(a_chain(), a_model(), N, SIZES, 3, rng=7, split=flag)
-        for flag in (False, True)
-    )
-    assert_allclose(split.risk, plain.risk, rtol=1e-9)
+@pytest.mark.parametrize(
+    ("design", "noise_std"), [("prompts", 0.8), ("prompts", 0.0), ("document", 0.8)]
+)
+def test_labels_are_averaged_over_exactly_where_that_is_exact(
+    design: str, noise_std: float
+) -> None:
+    def curve(estimator: str) -> RiskCurve:
+        return simulate_risk_curve(
+            a_chain(), a_model(noise_std), N, SIZES, 3, design, rng=7, estimator=estimator
+        )
+
+    plain, default = curve("plain"), curve("auto")
     assert plain.bias is None
+    if design == "prompts" and noise_std:
+        assert np.array_equal(default.risk, curve("conditional").risk)
+        assert default.bias is not None
+    else:
+        assert np.array_equal(default.risk, plain.risk)
 
 
 def test_mean_and_standard_error_are_those_of_the_single_trials() -> None:
@@ -160,7 +176,7 @@ class _Spawns(np.random.Generator):
 
 def test_the_number_of_processes_changes_no_bit() -> None:
     one, two = (
-        simulate_risk_curve(a_chain(), a_model(), N, SIZES, 6, rng=9, n_jobs=jobs, split=True)
+        simulate_risk_curve(a_chain(), a_model(), N, SIZES, 6, rng=9, n_jobs=jobs)
         for jobs in (1, 2)
     )
     for name in ("risk", "standard_error", "per_output", "bias", "variance_standard_error"):
@@ -220,7 +236,7 @@ def test_theory_and_simulation_of_a_curve_agree(label: str, ridge: float) -> Non
     model = a_model(size=150)
     theory = risk_curve(a_chain(), model, n, sizes, ridge, response=response)
     simulated = simulate_risk_curve(
-        a_chain(), model, n, sizes, 400, ridge=ridge, rng=14, response=response, split=True
+        a_chain(), model, n, sizes, 400, ridge=ridge, rng=14, response=response
     )
     assert_allclose(simulated.noise, theory.noise, rtol=1e-9)
     assert_allclose(simulated.risk[0], theory.risk[0], rtol=1e-12)
@@ -236,14 +252,79 @@ def test_theory_and_simulation_of_a_curve_agree(label: str, ridge: float) -> Non
     assert (simulated.standard_error[1:] < 0.03 * theory.risk[1:]).all()
 
 
-def test_averaging_over_the_labels_leaves_less_noise_than_drawing_them() -> None:
-    curve = simulate_risk_curve(a_chain(), a_model(), 30, [5, 15], 300, rng=15, split=True)
-    assert (
-        np.hypot(curve.bias_standard_error, curve.variance_standard_error)
-        < 0.7 * curve.standard_error
-    ).all()
-    total = curve.noise + curve.bias + curve.variance
-    assert (np.abs(total - curve.risk) < 5 * curve.standard_error).all()
+@pytest.mark.parametrize("ridge", [0.0, 1.0])
+def test_averaging_over_the_labels_leaves_less_noise_around_the_same_mean(ridge: float) -> None:
+    plain, averaged = (
+        simulate_risk_curve(
+            a_chain(), a_model(), 30, [5, 15, 45], 300, ridge=ridge, rng=15, estimator=estimator
+        )
+        for estimator in ("plain", "conditional")
+    )
+    assert (averaged.standard_error < 0.7 * plain.standard_error).all()
+    assert (np.abs(averaged.risk - plain.risk) < 5 * plain.standard_error).all()
+
+
+# Drawing until it is accurate.
+
+
+def accurate(target: float, sizes: Any = (0, 5, 9, 24, 40), **options: Any) -> RiskCurve:
+    call = {"n_trials": 30, "rng": 25, "target_relative_error": target, **options}
+    return simulate_risk_curve(a_chain(), a_model(), N, sizes, **call)
+
+
+@pytest.mark.parametrize("design", ["prompts", "document"])
+def test_every_size_is_drawn_until_it_is_accurate_and_no_longer(design: str) -> None:
+    target = 0.01
+    curve = accurate(target, design=design)
+    assert curve.trials is not None
+    assert (curve.standard_error <= target * curve.risk).all()
+    assert curve.n_trials == curve.trials.max() > 5 * curve.trials.min()
+    for k, p in enumerate(curve.sizes):
+        # The same draws as a run of as many trials; a round before, they were not enough.
+        again = simulate_risk_curve(
+            a_chain(), a_model(), N, [int(p)], int(curve.trials[k]), design, rng=25
+        )
+        assert_allclose(again.risk, curve.risk[k : k + 1], rtol=1e-8)
+        assert_allclose(again.standard_error, curve.standard_error[k : k + 1], rtol=1e-6, atol=1e-9)
+        fewer = int(0.8 * curve.trials[k])
+        if curve.trials[k] > 60:
+            before = simulate_risk_curve(a_chain(), a_model(), N, [int(p)], fewer, design, rng=25)
+            assert before.standard_error[0] > 0.9 * target * before.risk[0]
+
+
+def test_the_accuracy_asked_for_is_the_accuracy_got() -> None:
+    truth = risk_curve(a_chain(), a_model(), 20, [8, 12]).risk  # R1, exact
+    errors = [
+        simulate_risk_curve(
+            a_chain(), a_model(), 20, [8, 12], 30, rng=seed, target_relative_error=0.01
+        ).risk
+        / truth
+        - 1
+        for seed in range(60)
+    ]
+    assert_allclose(np.std(errors, axis=0), 0.01, rtol=0.35)
+    assert (np.abs(np.mean(errors, axis=0)) < 4 * 0.01 / np.sqrt(60)).all()
+
+
+def test_the_number_of_processes_changes_no_bit_of_an_accurate_curve() -> None:
+    one, two = (accurate(0.03, n_jobs=jobs) for jobs in (1, 2))
+    for name in ("risk", "standard_error", "trials", "variance"):
+        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+
+
+def test_no_draw_is_wasted_where_the_mean_is_infinite() -> None:
+    curve = accurate(0.05, [5, 14, 15, 16, 40])
+    assert curve.trials is not None
+    assert curve.trials[1:4].tolist() == [30] * 3
+    assert np.isinf(curve.standard_error[1:4]).all()
+    assert np.isfinite(curve.standard_error[[0, 4]]).all()
+
+
+def test_a_target_out_of_reach_is_said_to_be() -> None:
+    with pytest.warns(UserWarning, match=r"40 trials.*\[5, 40\].*0\.001"):
+        curve = accurate(0.001, [0, 5, 40], max_trials=40)
+    assert curve.trials is not None
+    assert curve.trials.tolist() == [30, 40, 40]
 
 
 def test_one_long_document_of_a_rotation_resembles_independent_prompts() -> None:

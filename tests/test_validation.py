@@ -23,13 +23,17 @@ from hmmtheory import (
     fit_head,
     head_risk,
     optimal_ridge,
+    pool_curves,
     predict_risk,
     recommend,
     resample_risk_curve,
     risk_curve,
     risk_factors,
+    setting_theory,
     simulate_head_risk,
     simulate_risk_curve,
+    simulate_setting,
+    study,
     sweet_spot,
 )
 from hmmtheory.closed_forms import balanced_risk, global_optimum, limit_risk
@@ -52,6 +56,24 @@ ROWS = {
     "features": np.random.default_rng(0).standard_normal((30, 2)),
     "responses": np.random.default_rng(1).standard_normal((30, 1)),
 }
+
+SETTING: dict[str, Any] = {
+    "dim": 2, "persistence": 0.5, "n_samples": 9, "sizes": [0, 6], "signal": 1.0,
+    "noise_std": 1.0, "ridge": 0.1, "chain": "scalar", "weights": "gaussian", "instance": 0,
+}  # fmt: skip
+
+
+def a_simulation(kind: str, n_trials: int, rng: Any) -> RiskCurve:
+    return RiskCurve([3], [1.0], [0.1], n_trials=n_trials)
+
+
+def theory_only(kind: str, n_trials: int, rng: Any) -> RiskCurve:
+    return RiskCurve([3], [1.0], [0.0])
+
+
+def other_sizes(kind: str) -> RiskCurve:
+    return RiskCurve([4], [1.0], [0.0])
+
 
 #: A call that is right, for each entry point; the table below spoils one argument at a time.
 CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -123,12 +145,12 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "Population.truncate": (POPULATION.truncate, {"size": 1}),
     "head_risk": (
         head_risk,
-        {"population": POPULATION, "n_samples": 9, "ridge": 0.1, "order": 2},
+        {"population": POPULATION, "n_samples": 9, "ridge": 0.1, "order": 2, "kurtosis": 1.0},
     ),
     "risk_factors": (
         risk_factors,
         {"eigenvalues": [1.0, 2.0], "n_samples": 9, "ridge": 0.1, "multiplicities": [1, 2],
-         "order": 2},
+         "order": 2, "kurtosis": 1.0},
     ),
     "effective_ridge": (
         effective_ridge,
@@ -144,8 +166,21 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         simulate_risk_curve,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9, "sizes": [0, 6], "n_trials": 2,
          "design": "prompts", "ridge": 0.0, "rng": 0, "n_jobs": 1,
-         "response": LinearResponse(EYE), "split": False},
+         "response": LinearResponse(EYE), "estimator": "auto",
+         "target_relative_error": 0.9, "max_trials": 9},
     ),
+    "study": (
+        study,
+        {"grid": {"kind": "a"}, "n_trials": 2, "simulate": a_simulation, "theory": None,
+         "target_relative_error": 0.9, "max_trials": 4, "chunk_trials": 2, "rng": 0,
+         "folder": None, "n_jobs": 1, "progress": False},
+    ),
+    "simulate_setting": (
+        simulate_setting,
+        {**SETTING, "n_trials": 2, "rng": 0, "design": "prompts", "estimator": "auto"},
+    ),
+    "setting_theory": (setting_theory, {**SETTING, "order": 2}),
+    "pool_curves": (pool_curves, {"curves": [RiskCurve([0], [1.0], [0.0], n_trials=2)]}),
     "simulate_head_risk": (
         simulate_head_risk,
         {"population": POPULATION, "n_samples": 9, "n_trials": 2, "ridge": 0.1, "rng": 0},
@@ -199,7 +234,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "RiskCurve": (
         RiskCurve,
         {"sizes": [0, 1], "risk": [2.0, 1.0], "standard_error": [0.0, 0.0], "noise": [1.0, 1.0],
-         "bias": [1.0, 1.0], "variance": [1.0, 1.0], "ridges": [0.0, 0.0],
+         "bias": [1.0, 1.0], "variance": [1.0, 1.0], "ridges": [0.0, 0.0], "trials": [2, 2],
          "bias_standard_error": [1.0, 1.0], "variance_standard_error": [1.0, 1.0],
          "per_output": [[1.0], [1.0]], "n_samples": 9, "ridge": 0.0, "n_trials": 2, "label": ""},
     ),
@@ -393,8 +428,48 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     ("simulate_risk_curve", "design", ["Prompts", "", None, 1, ["prompts"]]),
     ("simulate_risk_curve", "ridge", [*PENALTY, INF]),
     ("simulate_risk_curve", "rng", RNG),
-    ("simulate_risk_curve", "n_jobs", [0, 1.5, None, "2", True]),
+    ("simulate_risk_curve", "n_jobs", [0, 1.5, "2", True]),
+    ("simulate_risk_curve", "estimator", ["Plain", "", None, 1, ["plain"]]),
+    ("simulate_risk_curve", "target_relative_error", [0.0, 1.0, -0.1, NAN, "ab"]),
+    ("simulate_risk_curve", "max_trials", [1, *COUNT]),
     ("simulate_risk_curve", "response", [LinearResponse(np.eye(3))]),
+    ("study", "grid", [[], {"rng": 1}, {"kind": []}, {"kind": object()}, {"kind": NAN},
+                       {1: 2}, {"kind": ["a", "a"]}, [{"kind": "a"}, {"kind": ["b", "a"]}],
+                       {"z": 1}, {"kind": {"a": 1}}]),
+    ("study", "n_trials", COUNT),
+    ("study", "simulate", [theory_only]),
+    ("study", "theory", [other_sizes]),
+    ("study", "target_relative_error", [0.0, -1.0, NAN, "ab"]),
+    ("study", "max_trials", [1, *COUNT]),
+    ("study", "chunk_trials", COUNT),
+    ("study", "rng", [-1, 1.5, None, "ab", np.random.default_rng(0)]),
+    ("study", "folder", [5, __file__]),
+    ("study", "n_jobs", [0, 1.5, "2", True]),
+    ("study", "progress", [1, None, "yes"]),
+    *[
+        (call, argument, values)
+        for call in ("simulate_setting", "setting_theory")
+        for argument, values in (
+            ("dim", COUNT),
+            ("persistence", [1.0, -0.1, NAN, None]),
+            ("n_samples", COUNT),
+            ("sizes", [bad for bad in SIZES if bad not in ([0, 7], 5)]),
+            ("signal", [-1.0, NAN, None]),
+            ("noise_std", [-1.0, NAN, None]),
+            ("ridge", PENALTY),
+            ("chain", ["Rotation", None, 1]),
+            ("weights", ["Gaussian", None, 1]),
+            ("instance", [-1, 1.5, None, True]),
+        )
+    ],
+    ("simulate_setting", "n_trials", COUNT),
+    ("simulate_setting", "rng", RNG),
+    ("simulate_setting", "design", ["Prompts", None]),
+    ("simulate_setting", "estimator", ["Plain", None]),
+    ("setting_theory", "order", ORDER),
+    ("pool_curves", "curves", [[], [RiskCurve([0], [1.0], [0.0])]]),
+    ("head_risk", "kurtosis", [-2.1, NAN, None]),
+    ("risk_factors", "kurtosis", [-2.1, NAN, None]),
     ("simulate_head_risk", "n_samples", COUNT),
     ("simulate_head_risk", "n_trials", [1, *COUNT]),
     ("simulate_head_risk", "ridge", [*PENALTY, INF]),
@@ -457,6 +532,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         )
     ],
     ("RiskCurve", "ridges", [[1.0], 1.0, "ab"]),
+    ("RiskCurve", "trials", [[1.0], 1.0, "ab"]),
     ("RiskCurve", "per_output", [[1.0, 2.0], [[1.0]], 1.0, "ab"]),
     ("RiskCurve", "n_samples", COUNT),
     ("RiskCurve", "n_trials", [-1, 1.5, None, True]),
@@ -493,7 +569,7 @@ def test_the_unspoilt_call_is_accepted(call: str) -> None:
 def test_every_argument_of_every_entry_point_is_in_the_table() -> None:
     spoilt = {(call, argument) for call, argument, _ in TABLE}
     # An object of the wrong class, or a flag, has no bad value to be named by.
-    objects = {"hmm", "population", "split"}
+    objects = {"hmm", "population"}
     expected = {
         (call, argument)
         for call, (_, right) in CALLS.items()
@@ -549,13 +625,16 @@ def test_a_feature_without_variance_that_covaries_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("change", "argument"),
-    [({"design": "document"}, "split"), ({"representation": Representation(EYE, 0.0)}, "split")],
+    [
+        ({"design": "document"}, "estimator.*document"),
+        ({"representation": Representation(EYE, 0.0)}, "estimator.*collinear"),
+    ],
 )
-def test_a_split_is_refused_where_it_has_no_closed_form(
+def test_averaging_over_labels_is_refused_where_it_has_no_closed_form(
     change: dict[str, Any], argument: str
 ) -> None:
     right = CALLS["simulate_risk_curve"][1]
-    call = {**right, "sizes": [0, 2], "split": True, **change}
+    call = {**right, "sizes": [0, 2], "estimator": "conditional", **change}
     with pytest.raises(ValueError, match=argument):
         simulate_risk_curve(**call)
 

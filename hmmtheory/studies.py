@@ -1,0 +1,574 @@
+"""Studies: a grid of settings, theory and simulation of each, on any number of machines."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import itertools
+import json
+import os
+import platform
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+import scipy
+from joblib import delayed
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from hmmtheory._validation import as_count, as_flag, as_jobs, as_number, as_rng, as_sizes
+from hmmtheory._workers import workers
+from hmmtheory.curves import RiskCurve, pool_curves
+from hmmtheory.gaussian_hmm import GaussianHMM
+from hmmtheory.representations import Representation
+from hmmtheory.risk import risk_curve
+from hmmtheory.simulation import simulate_risk_curve
+
+CHAINS = ("rotation", "scalar")
+WEIGHTS = ("gaussian", "balanced")
+_MANIFEST = "_study.json"
+_PARTS = (
+    "risk",
+    "standard_error",
+    "noise",
+    "bias",
+    "variance",
+    "bias_standard_error",
+    "variance_standard_error",
+    "ridges",
+)
+_THEORY = {"theory": "risk", "theory_bias": "bias", "theory_variance": "variance"}
+#: Names that no parameter may have: columns of the table, and what `study` passes itself.
+_RESERVED = {*_PARTS, *_THEORY, "size", "trials", "relative_gap", "z", "n_trials", "rng"}
+
+Point = dict[str, Any]
+
+
+def study(
+    grid: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    n_trials: int,
+    simulate: Callable[..., RiskCurve] | None = None,
+    theory: Callable[..., RiskCurve] | None = None,
+    target_relative_error: float | None = None,
+    max_trials: int = 100_000,
+    chunk_trials: int = 50,
+    rng: int = 0,
+    folder: str | os.PathLike[str] | None = None,
+    n_jobs: int | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    r"""Compare theory and simulation at every point of a grid of settings (book: Chapter 13).
+
+    The work is cut into chunks of `chunk_trials` draws.  A chunk's draws depend on `rng`, its
+    point and its place alone: not on the workers, on what else is in the grid, or on
+    interruptions.  With a `folder`, a chunk is on disk before its worker starts another; a study
+    that was stopped, in whatever way, goes on where it was, and its result has the same bits.
+
+    Parameters
+    ----------
+    grid : mapping or sequence of mappings
+        For each parameter of `simulate` one value, or a list (tuple, range, array) of
+        alternatives; a point of the study is one choice of each, as in scikit-learn's
+        ``ParameterGrid``.  Several grids are their union.  A value that is itself a list needs
+        another pair of brackets: ``{"sizes": [[10, 20, 40]]}``.
+    n_trials : int
+        Draws of each point; with a target, of the first round.
+    simulate : callable, optional
+        ``simulate(**point, n_trials=..., rng=...)`` returns a :class:`RiskCurve`;
+        :func:`simulate_setting` if omitted.  Workers on other machines must be able to import
+        it, unless it is defined in the script itself.
+    theory : callable, optional
+        ``theory(**point)`` returns the :class:`RiskCurve` to compare with, at the same sizes;
+        :func:`setting_theory` if both are omitted, none if only this one is.
+    target_relative_error : float, optional
+        Add chunks to a point until the standard error of all its sizes is at most this share of
+        their risk.
+    max_trials : int
+        Most draws of a point under a target.
+    chunk_trials : int
+        Draws in a chunk, the most that an interruption loses of each worker's work.
+    rng : int
+        The seed.
+    folder : path-like, optional
+        Where chunks are kept, one Parquet file each, and a note of what made them.  Workers on
+        other machines may share it or not.
+    n_jobs : int or None
+        Processes, as joblib counts them.  None takes number and kind of the workers from
+        ``joblib.parallel_config``, for instance those of a Dask cluster; one if there is none.
+    progress : bool
+        Whether to show a progress bar on the standard error stream.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each point and size: the point's parameters, ``size``, ``trials``, ``risk``,
+        ``standard_error``, the parts that `simulate` gives and their errors, and with theory
+        ``theory``, its parts, ``relative_gap`` (simulated over theoretical risk, less one) and
+        ``z`` (the gap in standard errors).
+
+    Raises
+    ------
+    ValueError
+        If an argument is outside its range, a point occurs twice or holds anything but numbers,
+        strings, booleans, None and lists of these, or other code wrote the `folder`.
+    ImportError
+        If `folder` is given and pyarrow is not installed.
+
+    Warns
+    -----
+    UserWarning
+        If `max_trials` ends the draws of a point before its target is met.
+
+    Examples
+    --------
+    >>> table = study(
+    ...     {"dim": 5, "persistence": [0.5, 0.9], "n_samples": 20, "sizes": [[0, 5, 40]]},
+    ...     n_trials=20,
+    ...     progress=False,
+    ... )
+    >>> table[["persistence", "size", "trials"]].values.tolist()[2:4]
+    [[0.5, 40.0, 20.0], [0.9, 0.0, 20.0]]
+    """
+    if simulate is None:
+        simulate, theory = simulate_setting, theory or setting_theory
+    trials, chunk = as_count("n_trials", n_trials), as_count("chunk_trials", chunk_trials)
+    target = target_relative_error
+    if target is not None:
+        target = as_number("target_relative_error", target, minimum=0.0, open_minimum=True)
+        # Whole chunks, so that none has to be drawn again for a larger total.
+        trials = -(-trials // chunk) * chunk if chunk > 1 else max(trials, 2)
+        trials = min(trials, as_count("max_trials", max_trials, minimum=2))
+    seed, jobs = as_count("rng", rng, minimum=0), as_jobs(n_jobs)
+    hidden = not as_flag("progress", progress)
+    points = _points(grid)
+    store = _open(folder, simulate)
+    name = [getattr(simulate, part, "") for part in ("__module__", "__qualname__")]
+    keys = [_digest([name, seed, chunk, point]) for point in points]
+
+    parts: list[list[RiskCurve]] = [[] for _ in points]
+    totals = [trials] * len(points)
+    with (
+        tqdm(total=0, unit="chunk", disable=hidden) as bar,
+        workers(jobs, "generator_unordered", batch_size=1) as pool,
+    ):
+        while True:
+            tasks = [
+                _Task(
+                    simulate, points[k], k, keys[k], index, min(chunk, total - index * chunk), seed
+                )
+                for k, total in enumerate(totals)
+                for index in range(len(parts[k]), -(-total // chunk))
+            ]
+            bar.total += len(tasks)
+            for task, frame in zip(tasks, _run(tasks, store, pool, bar), strict=True):
+                parts[task.place].append(_as_curve(frame))
+            curves = [pool_curves(found) for found in parts]
+            if target is None:
+                break
+            following = [
+                _next_total(curve, total, target, max_trials, chunk)
+                for curve, total in zip(curves, totals, strict=True)
+            ]
+            if following == totals:
+                break
+            totals = following
+        expected: list[RiskCurve | None] = [None] * len(points)
+        if theory is not None:
+            for k, curve in pool(delayed(_theory)(theory, *pair) for pair in enumerate(points)):
+                expected[k] = curve
+    if target is not None:
+        late = [k for k, curve in enumerate(curves) if _worst_error(curve) > target]
+        if late:
+            warnings.warn(
+                f"{max_trials} trials don't bring {len(late)} of {len(points)} points to a "
+                f"relative error of {target}; the first is {points[late[0]]}",
+                stacklevel=2,
+            )
+    rows = [_rows(*found) for found in zip(points, curves, expected, strict=True)]
+    return pd.concat(rows, ignore_index=True)
+
+
+def simulate_setting(
+    dim: int,
+    persistence: float,
+    n_samples: int,
+    sizes: int | Iterable[int],
+    n_trials: int,
+    rng: Any = None,
+    signal: float = 1.0,
+    noise_std: float = 1.0,
+    ridge: float = 0.0,
+    design: str = "prompts",
+    chain: str = "rotation",
+    weights: str = "gaussian",
+    instance: int = 0,
+    estimator: str = "auto",
+) -> RiskCurve:
+    r"""Simulate the risk curve of a chain and a representation given by a few numbers.
+
+    Parameters
+    ----------
+    dim, persistence : int, float
+        d and :math:`\rho`.
+    n_samples : int
+        n, the number of labelled examples.
+    sizes : int or sequence of int
+        One size, or strictly increasing sizes.
+    n_trials, rng, ridge, design, estimator
+        As :func:`simulate_risk_curve`.
+    signal, noise_std : float
+        s and :math:`\sigma_u`.
+    chain : {"rotation", "scalar"}
+        :math:`A = \rho Q` or :math:`A = \rho I`, both with stationary covariance I.
+    weights : {"gaussian", "balanced"}
+        One nested model with random W, or a balanced W for each size.
+    instance : int
+        The seed of Q and W.
+
+    Returns
+    -------
+    RiskCurve
+
+    Raises
+    ------
+    ValueError
+        If `chain` or `weights` is unknown, or as :func:`simulate_risk_curve` and the
+        constructors.
+
+    Examples
+    --------
+    >>> simulate_setting(5, 0.9, n_samples=20, sizes=[0, 40], n_trials=8, rng=0)
+    RiskCurve(2 sizes from 0 to 40, n_samples=20, ridge=0, 8 trials)
+    """
+    hmm, models = _setting(dim, persistence, sizes, signal, noise_std, chain, weights, instance)
+    generator = as_rng(rng)
+    return _joined(
+        simulate_risk_curve(
+            hmm, model, n_samples, some, n_trials, design, ridge, generator, estimator=estimator
+        )
+        for model, some in models
+    )
+
+
+def setting_theory(
+    dim: int,
+    persistence: float,
+    n_samples: int,
+    sizes: int | Iterable[int],
+    signal: float = 1.0,
+    noise_std: float = 1.0,
+    ridge: float = 0.0,
+    design: str = "prompts",
+    chain: str = "rotation",
+    weights: str = "gaussian",
+    instance: int = 0,
+    estimator: str = "auto",
+    order: int = 2,
+) -> RiskCurve:
+    """Return :func:`risk_curve` for the settings of :func:`simulate_setting`.
+
+    Parameters
+    ----------
+    dim, persistence, n_samples, sizes, signal, noise_std, ridge, chain, weights, instance
+        As :func:`simulate_setting`.
+    design, estimator : str
+        Ignored: the theory is that of independent prompts, whatever is simulated.
+    order : {1, 2}
+        As :func:`risk_curve`.
+
+    Returns
+    -------
+    RiskCurve
+
+    Raises
+    ------
+    ValueError
+        As :func:`simulate_setting` and :func:`risk_curve`.
+
+    Examples
+    --------
+    >>> setting_theory(20, 0.9, n_samples=60, sizes=10, weights="balanced").risk.round(3).tolist()
+    [19.205]
+    """
+    hmm, models = _setting(dim, persistence, sizes, signal, noise_std, chain, weights, instance)
+    return _joined(risk_curve(hmm, model, n_samples, some, ridge, order) for model, some in models)
+
+
+def _setting(
+    dim: int,
+    persistence: float,
+    sizes: int | Iterable[int],
+    signal: float,
+    noise_std: float,
+    chain: str,
+    weights: str,
+    instance: int,
+) -> tuple[GaussianHMM, list[tuple[Representation, NDArray[np.int64]]]]:
+    if str(chain) not in CHAINS:
+        raise ValueError(f"chain must be one of {CHAINS}; got {chain!r}")
+    if str(weights) not in WEIGHTS:
+        raise ValueError(f"weights must be one of {WEIGHTS}; got {weights!r}")
+    one = isinstance(sizes, (int, np.integer))
+    checked = as_sizes([sizes] if one else sizes, maximum=np.iinfo(np.int64).max)
+    seeds = np.random.SeedSequence(as_count("instance", instance, minimum=0)).spawn(2)
+    if chain == "rotation":
+        hmm = GaussianHMM.rotation(dim, persistence, rng=seeds[0])
+    else:
+        rho = as_number("persistence", persistence, minimum=0.0, maximum=1.0, open_maximum=True)
+        hmm = GaussianHMM(rho * np.eye(as_count("dim", dim)), np.sqrt(1.0 - rho**2))
+    if weights == "gaussian":
+        model = Representation.gaussian(dim, int(checked[-1]), signal, noise_std, rng=seeds[1])
+        return hmm, [(model, checked)]
+    return hmm, [
+        (Representation.balanced(dim, int(p), signal, noise_std, rng=child), np.array([p]))
+        for p, child in zip(checked, seeds[1].spawn(checked.size), strict=True)
+    ]
+
+
+def _joined(curves: Iterable[RiskCurve]) -> RiskCurve:
+    """Return one curve of the sizes of all."""
+    found = list(curves)
+    if len(found) == 1:
+        return found[0]
+
+    def column(name: str) -> Any:
+        columns = [getattr(curve, name) for curve in found]
+        return None if columns[0] is None else np.concatenate(columns)
+
+    return replace(found[0], **{name: column(name) for name in ("sizes", *_PARTS, "per_output")})
+
+
+class _Task(NamedTuple):
+    """One chunk: draws of a point that nothing but its place decides."""
+
+    simulate: Callable[..., RiskCurve]
+    point: Point
+    place: int  # of the point in the grid
+    key: str
+    chunk: int  # its number
+    trials: int
+    seed: int
+
+    def run(self) -> pd.DataFrame:
+        words = [int(self.key[k : k + 8], 16) for k in range(0, 32, 8)]
+        stream = np.random.SeedSequence(self.seed, spawn_key=(*words, self.chunk))
+        curve = self.simulate(**self.point, n_trials=self.trials, rng=np.random.default_rng(stream))
+        if curve.n_trials < 1:
+            raise ValueError(f"simulate must return a RiskCurve of at least 1 trial; got {curve!r}")
+        frame = curve.to_frame().reset_index()
+        trials = np.full(curve.sizes.size, curve.n_trials)
+        extra = {**_columns(self.point), "n_samples": curve.n_samples, "ridge": curve.ridge}
+        return frame.assign(
+            trials=trials if curve.trials is None else curve.trials, chunk=self.chunk, **extra
+        )
+
+    def path(self, folder: Path) -> Path:
+        return folder / f"{self.key[:32]}-{self.chunk:06d}-{self.trials}.parquet"
+
+
+def _run(tasks: Sequence[_Task], folder: Path | None, pool: Any, bar: Any) -> list[pd.DataFrame]:
+    """Return the chunk of every task: from disk, or from a worker."""
+    found: list[Any] = [_read(folder, task) for task in tasks]
+    missing = [k for k, frame in enumerate(found) if frame is None]
+    bar.update(len(tasks) - len(missing))
+    for k, frame in pool(delayed(_chunk)(k, tasks[k], folder) for k in missing):
+        if folder is not None and not tasks[k].path(folder).exists():
+            _write(frame, tasks[k].path(folder))  # the worker's disk is not ours
+        found[k] = frame
+        bar.update()
+    return found
+
+
+def _chunk(k: int, task: _Task, folder: Path | None) -> tuple[int, pd.DataFrame]:
+    # Someone else may have finished it: an earlier worker that Dask took for dead, for one.
+    frame = _read(folder, task)
+    if frame is None:
+        frame = task.run()
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(frame, task.path(folder))
+    return k, frame
+
+
+def _read(folder: Path | None, task: _Task) -> pd.DataFrame | None:
+    if folder is None:
+        return None
+    path = task.path(folder)
+    try:
+        return pd.read_parquet(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        warnings.warn(f"{path} can't be read and is drawn again: {error}", stacklevel=2)
+        return None
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    content = io.BytesIO()
+    frame.to_parquet(content, index=False)
+    _replace(path, content.getvalue())
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that there is all of it or nothing, even if the power fails."""
+    partial = path.with_name(f".{uuid4().hex}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _open(folder: str | os.PathLike[str] | None, simulate: Callable[..., RiskCurve]) -> Path | None:
+    """Make the folder, or see that the same code wrote it."""
+    if folder is None:
+        return None
+    import hmmtheory
+
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "a study with a folder needs pyarrow: pip install 'hmmtheory[study]'"
+        ) from error
+    try:
+        path = Path(folder).resolve()
+        path.mkdir(parents=True, exist_ok=True)
+    except (TypeError, FileExistsError, NotADirectoryError) as error:
+        raise ValueError(f"folder must be the path of a folder; got {folder!r}") from error
+    try:
+        own = inspect.getsource(simulate)
+    except (OSError, TypeError):  # made at run time
+        own = ""
+    package = sorted(Path(__file__).parent.glob("*.py"))
+    code = _digest([own, [file.read_text("utf-8") for file in package]])
+    note = path / _MANIFEST
+    if not note.exists():
+        made_by = {
+            "hmmtheory": hmmtheory.__version__,
+            "code": code,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "machine": platform.machine(),
+        }
+        _replace(note, json.dumps(made_by, indent=2).encode())
+    elif json.loads(note.read_text("utf-8")).get("code") != code:
+        raise ValueError(
+            f"folder must be new or written by the same code; {folder!s} was written by another "
+            f"version of hmmtheory or of simulate (delete {_MANIFEST} there to take its chunks "
+            "as they are)"
+        )
+    return path
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _points(grid: Any) -> list[Point]:
+    """Return the points of the grids, in order."""
+    grids = [grid] if isinstance(grid, Mapping) else list(grid)
+    points: list[Point] = []
+    for axes in grids:
+        if not isinstance(axes, Mapping) or not all(isinstance(name, str) for name in axes):
+            raise ValueError(f"grid must map names to values; got {axes!r}")
+        bad = _RESERVED & set(axes)
+        if bad:
+            raise ValueError(f"grid must not name {sorted(bad)}, which the table has itself")
+        plain = {name: _plain(name, values) for name, values in axes.items()}
+        choices = [values if isinstance(values, list) else [values] for values in plain.values()]
+        points += [dict(zip(plain, choice, strict=True)) for choice in itertools.product(*choices)]
+    if not points:
+        raise ValueError("grid must have at least one point; got none")
+    keys = [_digest(point) for point in points]
+    for k, key in enumerate(keys):
+        if key in keys[:k]:
+            raise ValueError(f"grid must not hold a point twice; got {points[k]} again")
+    return points
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return the value as JSON has it, the same for whatever container it came in."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple, range)):
+        return [_plain(name, item) for item in value]
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float) and not np.isnan(value):
+        return value
+    raise ValueError(
+        f"grid must hold numbers, strings, booleans, None and lists of these; "
+        f"got {type(value).__name__} for {name}"
+    )
+
+
+def _columns(point: Point) -> dict[str, Any]:
+    """Return the point as columns of a table, in which every row has a size of its own."""
+    return {
+        name: json.dumps(value) if isinstance(value, list) else value
+        for name, value in point.items()
+        if name != "sizes"
+    }
+
+
+def _as_curve(frame: pd.DataFrame) -> RiskCurve:
+    columns: dict[str, Any] = {name: frame[name].to_numpy() for name in _PARTS if name in frame}
+    return RiskCurve(
+        sizes=frame["size"].to_numpy(),
+        n_samples=int(frame["n_samples"].iloc[0]),
+        ridge=float(frame["ridge"].iloc[0]),
+        n_trials=int(frame["trials"].max()),
+        trials=frame["trials"].to_numpy(),
+        **columns,
+    )
+
+
+def _worst_error(curve: RiskCurve) -> float:
+    """Return the largest relative error of a size; nothing is uncertain without error."""
+    error = curve.standard_error
+    return float(np.max(np.divide(error, curve.risk, out=np.zeros_like(error), where=error != 0)))
+
+
+def _next_total(curve: RiskCurve, total: int, target: float, most: int, chunk: int) -> int:
+    """Return how many draws the target seems to need, in whole chunks, at most twice as many."""
+    worst = _worst_error(curve)
+    if worst <= target or total >= most:
+        return total
+    needed = int(min(np.ceil(total * (worst / target) ** 2), 2 * total))
+    return min(max(-(-needed // chunk) * chunk, total + chunk), most)
+
+
+def _theory(theory: Callable[..., RiskCurve], k: int, point: Point) -> tuple[int, RiskCurve]:
+    return k, theory(**point)
+
+
+def _rows(point: Point, curve: RiskCurve, expected: RiskCurve | None) -> pd.DataFrame:
+    table = curve.to_frame().reset_index()
+    if curve.trials is None:
+        table["trials"] = curve.n_trials
+    table.insert(1, "trials", table.pop("trials"))
+    for name, value in reversed(_columns(point).items()):
+        table.insert(0, name, [value] * len(table))
+    if expected is not None:
+        if not np.array_equal(expected.sizes, curve.sizes):
+            raise ValueError(
+                f"theory must return the sizes of the simulation, {curve.sizes.tolist()}; "
+                f"got {expected.sizes.tolist()}"
+            )
+        for name, part in _THEORY.items():
+            if getattr(expected, part) is not None:
+                table[name] = getattr(expected, part)
+        gap = curve.risk - expected.risk
+        table["relative_gap"] = gap / expected.risk
+        error = curve.standard_error
+        table["z"] = np.divide(gap, error, out=np.full(gap.shape, np.nan), where=error > 0)
+    return table
