@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from scipy import linalg
 from scipy.spatial import distance
 
+from hmmtheory._threads import one_blas_thread
 from hmmtheory._validation import FloatArray, as_count, as_rng
 from hmmtheory.practice import predict_risk
 from hmmtheory.samples import as_rows, principal_directions, sample_moments
@@ -19,6 +22,16 @@ if TYPE_CHECKING:
 _MAX_ROWS = 2000
 #: A pair is nearly a duplicate below this share of the typical squared distance of two rows.
 _NEAR = 0.05
+#: A draw is near-singular below this share of the smallest singular value of Gaussian draws.
+_GAP = 0.1
+#: Most rows of a draw that is searched for near-dependent rows.
+_MAX_DRAW = 160
+#: Most directions of draws that have more rows than directions.
+_MAX_DIRECTIONS = 256
+#: Draws of Gaussian rows with which those of the samples are compared.
+_TWINS = 50
+#: Width of a printed report.
+_WIDTH = 100
 
 
 class Finding(NamedTuple):
@@ -40,17 +53,29 @@ class Diagnosis:
         The shape of the samples.
     n_samples : int
         n, the number of labels the findings speak of.
-    rank, effective_rank : float
-        The number of directions with variance, and :math:`(\sum t)^2 / \sum t^2`, the number
-        that carry it.
+    rank : int
+        The number of directions with variance.
+    effective_rank : float
+        :math:`(\sum t)^2 / \sum t^2`, the number of directions that carry the variance.
     scale_spread : float
         The coefficient of variation of the squared row scale, beyond that of Gaussian rows.
     near_duplicates : float
-        The expected number of near-duplicate pairs in a draw of n rows.
+        The expected number of near-duplicate pairs in a draw of n rows: pairs with less than
+        5 % of the typical squared distance.
+    dependent_rows : float
+        The share of draws of n rows whose smallest nonzero singular value is below a tenth of
+        the smallest in draws of Gaussian rows with the same spectrum and scales.  If n is at
+        most the rank, these are draws in which some rows, from two up, nearly determine each
+        other.  A small share is estimated from draws of other sizes m, in which a set of k rows
+        is some :math:`(m/n)^k` times as frequent.  If n exceeds the rank, they are draws that
+        hardly vary along some direction, each direction in units of its standard deviation.
     repeated_rows : float
         The share of rows that equal another row exactly.
     tail_weight : float
         The median excess kurtosis of the leading principal components; 0 for Gaussian rows.
+    column_kurtosis : float
+        The largest excess kurtosis of a single column; about 1/f for a column that is silent
+        but on a share f of the rows.
     tied_values : float
         The share of features that take fewer than 10 values.
     scale_effect : float
@@ -58,26 +83,102 @@ class Diagnosis:
     row_scales, nearest, spectrum : ndarray
         Row scales, the squared distance of each row to its nearest (over the typical one), and
         the eigenvalues of S, for :meth:`plot`.
-    findings : tuple of Finding
-        One for each property.
     """
 
     n_rows: int
     n_features: int
     n_outputs: int
     n_samples: int
-    rank: float
+    rank: int
     effective_rank: float
     scale_spread: float
     near_duplicates: float
+    dependent_rows: float
     repeated_rows: float
     tail_weight: float
+    column_kurtosis: float
     tied_values: float
     scale_effect: float
     row_scales: FloatArray
     nearest: FloatArray
     spectrum: FloatArray
-    findings: tuple[Finding, ...]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """One :class:`Finding` for each property, in the order in which they are printed."""
+        n, telling = self.n_samples, self.n_samples / (self.column_kurtosis + 3.0)
+        few = 2.0 * min(telling, self.n_rows / (self.column_kurtosis + 3.0))
+        rows_a_direction = self.n_rows / self.rank
+        return (
+            Finding(
+                "labelled rows a direction",
+                rows_a_direction,
+                _verdict(rows_a_direction < 2),
+                "Below 2 the samples can't judge every direction: signal in the rest counts as "
+                "noise, and predictions without ridge are pessimistic.",
+            ),
+            Finding(
+                "effective rank",
+                self.effective_rank,
+                _verdict(self.effective_rank < 0.1 * n),
+                "Far below n the risk depends on how fast the spectrum falls; a ridge or fewer "
+                "components matter more than the number of features.",
+            ),
+            Finding(
+                "row scale spread",
+                self.scale_spread,
+                _verdict(self.scale_spread > 0.2),
+                f"Long rows dominate the fit: the elliptical theory predicts "
+                f"{self.scale_effect:.3g} times the risk of equal rows, at the size where they "
+                "differ most. Normalising each row to unit norm removes most of it.",
+            ),
+            Finding(
+                "near-duplicate pairs in a draw",
+                self.near_duplicates,
+                _verdict(self.near_duplicates > 0.1),
+                "Nearly equal rows with different labels raise the risk of a head without "
+                "ridge, the more so the closer they are. Use a ridge, or keep one row of each "
+                "pair.",
+            ),
+            Finding(
+                "near-dependent rows in a draw",
+                self.dependent_rows,
+                _verdict(self.dependent_rows > 1e-3),
+                "A few rows that nearly determine each other, four in a parallelogram as well "
+                "as two, make a head without ridge explode: rare draws govern its mean risk. "
+                "Use a ridge; a median over draws then still describes heads without one."
+                if n <= self.rank
+                else "In some draws the rows hardly vary along a direction, and a head without "
+                "ridge explodes there: rare draws govern its mean risk. Use a ridge.",
+            ),
+            Finding(
+                "repeated rows",
+                self.repeated_rows,
+                _verdict(self.repeated_rows > 0.01),
+                "Equal rows lower the rank of a draw, so that the peak moves and smears.",
+            ),
+            Finding(
+                "heavy tails",
+                self.tail_weight,
+                _verdict(abs(self.tail_weight) > 1.0),
+                "Excess kurtosis of the leading directions; above 1 a few rows decide the fit.",
+            ),
+            Finding(
+                "rarely active column",
+                self.column_kurtosis,
+                _verdict(self.column_kurtosis > 10.0 and few < 4.0),
+                f"Largest excess kurtosis of a column: {telling:.1g} rows of a draw, more or "
+                "less, decide its coefficient. Without ridge a few draws go very wrong. Drop "
+                "such columns, or use a ridge.",
+            ),
+            Finding(
+                "tied values",
+                self.tied_values,
+                _verdict(self.tied_values > 0.1),
+                "Features with few values make draws of deficient rank likely, and the theory "
+                "of small sizes optimistic.",
+            ),
+        )
 
     def __repr__(self) -> str:
         cautions = [f.name for f in self.findings if f.verdict == "caution"]
@@ -94,7 +195,9 @@ class Diagnosis:
             if f.verdict == "caution"
         ]
         fine = [f"{f.name} {f.value:.3g}" for f in self.findings if f.verdict == "fine"]
-        return "\n".join([head, *lines, *([f"Fine: {', '.join(fine)}."] if fine else [])])
+        lines += [f"Fine: {', '.join(fine)}."] if fine else []
+        wrapped = [textwrap.fill(line, _WIDTH, subsequent_indent="    ") for line in lines]
+        return "\n".join([head, *wrapped])
 
     def plot(self) -> Figure:
         """Draw row scales, nearest neighbours and the spectrum, each with what is expected.
@@ -144,7 +247,8 @@ def diagnose(
     n_samples : int, optional
         n >= 2, the number of labels of the head to come; a quarter of the rows if omitted.
     rng : int, Generator, SeedSequence or None
-        Picks the rows whose distances are measured, if there are more than 2,000.
+        Draws the rows in search of near-dependent ones, and picks the 2,000 rows whose
+        distances are measured, if there are more.
 
     Returns
     -------
@@ -184,12 +288,20 @@ def diagnose(
 
     nearest, pair_rate = _distances(centred, float(spectrum.sum()), generator)
     near = pair_rate * n * (n - 1) / 2
-    _, counts = np.unique(x, axis=0, return_counts=True)
+    _, first, counts = np.unique(x, axis=0, return_index=True, return_counts=True)
     repeated = float(counts[counts > 1].sum() / rows)
     leading = scores[:, : min(20, judged)]
     kurtosis = np.mean(leading**4, axis=0) / np.square(np.mean(leading**2, axis=0)) - 3.0
     tails = float(np.median(kurtosis))
-    distinct = np.array([np.unique(column).size for column in x.T])
+    columns = centred[:, np.ptp(x, axis=0) > 0]
+    columns = columns / columns.std(axis=0)
+    loudest = float(np.mean(columns**4, axis=0).max()) - 3.0
+    dependent = (
+        _dependent_rows(centred[first], spectrum, moments.row_scales, n, generator)
+        if n <= spectrum.size
+        else _silent_draws(scores[first, :_MAX_DIRECTIONS], moments.row_scales, n, generator)
+    )
+    distinct = 1 + np.count_nonzero(np.diff(np.sort(x, axis=0), axis=0), axis=0)
     tied = float(np.mean(distinct < min(10, rows)))
 
     sizes = sorted({s for s in (n // 2, 3 * n // 4, 3 * n // 2, 2 * n, judged) if 1 <= s <= judged})
@@ -200,73 +312,24 @@ def diagnose(
     ratios = curves[0][finite] / curves[1][finite]
     effect = float(ratios[np.abs(np.log(ratios)).argmax()]) if finite.any() else 1.0
 
-    findings = (
-        Finding(
-            "labelled rows a direction",
-            rows / spectrum.size,
-            _verdict(rows < 2 * spectrum.size),
-            "Below 2 the samples can't judge every direction: signal in the rest counts as noise, "
-            "and predictions without ridge are pessimistic.",
-        ),
-        Finding(
-            "effective rank",
-            effective_rank,
-            _verdict(effective_rank < 0.1 * n),
-            "Far below n the risk depends on how fast the spectrum falls; a ridge or fewer "
-            "components matter more than the number of features.",
-        ),
-        Finding(
-            "row scale spread",
-            spread,
-            _verdict(spread > 0.2),
-            f"Long rows dominate the fit: the elliptical theory predicts {effect:.3g} times the "
-            "risk of equal rows, at the size where they differ most. Normalising each row to unit "
-            "norm removes it.",
-        ),
-        Finding(
-            "near-duplicate pairs in a draw",
-            near,
-            _verdict(near > 0.1),
-            "Two nearly equal rows with different labels make a head without ridge explode: the "
-            "mean risk is governed by rare draws. Drop duplicates, or use a ridge.",
-        ),
-        Finding(
-            "repeated rows",
-            repeated,
-            _verdict(repeated > 0.01),
-            "Equal rows lower the rank of a draw, so that the peak moves and smears.",
-        ),
-        Finding(
-            "heavy tails",
-            tails,
-            _verdict(abs(tails) > 1.0),
-            "Excess kurtosis of the leading directions; above 1 a few rows decide the fit.",
-        ),
-        Finding(
-            "tied values",
-            tied,
-            _verdict(tied > 0.1),
-            "Features with few values make draws of deficient rank likely, and the theory of "
-            "small sizes optimistic.",
-        ),
-    )
     return Diagnosis(
         n_rows=rows,
         n_features=x.shape[1],
         n_outputs=y.shape[1],
         n_samples=n,
-        rank=float(spectrum.size),
+        rank=int(spectrum.size),
         effective_rank=effective_rank,
         scale_spread=spread,
         near_duplicates=near,
+        dependent_rows=dependent,
         repeated_rows=repeated,
         tail_weight=tails,
+        column_kurtosis=loudest,
         tied_values=tied,
         scale_effect=effect,
         row_scales=moments.row_scales,
         nearest=nearest,
         spectrum=spectrum,
-        findings=findings,
     )
 
 
@@ -285,3 +348,82 @@ def _distances(
     square = distance.squareform(pairs)
     np.fill_diagonal(square, np.inf)
     return square.min(axis=1), float(np.mean(pairs < _NEAR))
+
+
+def _dependent_rows(
+    rows: FloatArray,
+    spectrum: FloatArray,
+    scales: FloatArray,
+    n: int,
+    rng: np.random.Generator,
+) -> float:
+    """Return the share of draws of n <= rank rows in which some nearly determine each other.
+
+    If few draws of n rows have such a set, larger ones are searched, where a set of k rows is
+    (m choose k)/(n choose k) times as frequent.  The rank keeps its distance, since near it
+    Gaussian rows too are nearly dependent.
+    """
+    largest = min(5 * spectrum.size // 8, rows.shape[0] // 2, _MAX_DRAW)
+    with one_blas_thread():
+        for m, draws in ((min(n, largest), 200), (min(2 * n, largest), 1000)):
+            sizes = _dependent_sets(rows, spectrum, scales, max(m, 3), draws, rng)
+            if m == n and len(sizes) > 0.05 * draws:
+                return len(sizes) / draws
+    taken = [np.arange(k) for k in sizes]
+    return float(sum(np.prod(np.maximum(n - t, 0) / (m - t)) for t in taken) / draws)
+
+
+def _dependent_sets(
+    rows: FloatArray,
+    spectrum: FloatArray,
+    scales: FloatArray,
+    m: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> list[int]:
+    """Return the number of rows of each nearly dependent set, at most one set for each draw."""
+    twin = rng.standard_normal((_TWINS, m, spectrum.size)) * np.sqrt(spectrum)
+    twin *= rng.choice(scales, (_TWINS, m, 1))
+    twin -= twin.mean(axis=1, keepdims=True)
+    # Centring leaves one eigenvalue of zero.
+    floor = _GAP**2 * np.linalg.eigvalsh(twin @ twin.swapaxes(1, 2))[:, 1].min()
+    sizes = []
+    for _ in range(draws):
+        x = rows[rng.choice(rows.shape[0], m, replace=False)]
+        x = x - x.mean(axis=0)
+        gram = x @ x.T + np.square(x).sum() / m
+        gram[np.diag_indices(m)] -= floor
+        # The factorisation stops if an eigenvalue is below the floor.
+        if linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1)[1] > 0:
+            vectors, values, _ = linalg.svd(x, full_matrices=False)
+            # Rows that are exactly dependent lower the rank and do no harm.
+            nonzero = values > max(x.shape) * np.finfo(np.float64).eps * values[0]
+            last = int(np.flatnonzero(nonzero)[-1])
+            if values[last] ** 2 < floor:
+                # The singular vector u has its weight on 1/Σu⁴ rows.
+                weight = 1.0 / (vectors[:, last] ** 4).sum()
+                sizes.append(min(int(np.ceil(weight - 0.1)), m))
+    return sizes
+
+
+def _silent_draws(
+    scores: FloatArray, scales: FloatArray, n: int, rng: np.random.Generator
+) -> float:
+    """Return the share of draws of n > rank rows that hardly vary along some direction."""
+    rows, directions = scores.shape
+    m = max(min(n, 3 * rows // 4), directions + 2)
+    cost = directions**2 * (m + 8 * directions)
+    draws, twins = (int(np.clip(work / cost, 20, most)) for work, most in ((5e9, 200), (2e9, 50)))
+
+    def smallest(x: FloatArray) -> float:
+        x = x - x.mean(axis=0)
+        values = linalg.eigvalsh(x.T @ x)
+        return float(values[values > directions * np.finfo(np.float64).eps * values[-1]][0])
+
+    with one_blas_thread():
+        floor = _GAP**2 * min(
+            smallest(rng.choice(scales, (m, 1)) * rng.standard_normal((m, directions)))
+            for _ in range(twins)
+        )
+        low = [smallest(scores[rng.choice(rows, m, replace=False)]) < floor for _ in range(draws)]
+    return float(np.mean(low))

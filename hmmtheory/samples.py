@@ -57,7 +57,7 @@ def principal_directions(centred: FloatArray) -> tuple[FloatArray, FloatArray]:
         return np.empty(0), np.empty((0, 0))
     tall = p <= rows
     product = centred.T @ centred if tall else centred @ centred.T
-    values, vectors = linalg.eigh(product / (rows - 1), check_finite=False)
+    values, vectors = np.linalg.eigh(product / (rows - 1))
     values, vectors = values[::-1], vectors[:, ::-1]
     keep = values > SAMPLE_RANK_TOLERANCE * max(float(values[0]), 0.0)
     values, vectors = values[keep], vectors[:, keep]
@@ -93,10 +93,14 @@ def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> Samp
     targets = y - y.mean(axis=0)
     total = np.square(targets).sum(axis=0) / (n_rows - 1)
 
-    # Labelled rows need not vary in every direction that unlabelled ones do.
-    basis, lengths, turns = linalg.svd(inside, full_matrices=False, check_finite=False)
-    seen = lengths > SAMPLE_RANK_TOLERANCE * lengths.max(initial=0.0)
-    basis, inverse = basis[:, seen], turns[seen].T / lengths[seen]
+    inverse = _inverse_root(inside)
+    if inverse is not None:
+        basis = inside @ inverse
+    else:
+        # Labelled rows need not vary in every direction that unlabelled ones do.
+        basis, lengths, turns = linalg.svd(inside, full_matrices=False, check_finite=False)
+        seen = lengths > SAMPLE_RANK_TOLERANCE * lengths.max(initial=0.0)
+        basis, inverse = basis[:, seen], turns[seen].T / lengths[seen]
     coefficients = inverse @ (basis.T @ targets)
     # Of the variance that noise gives each coefficient, in units of Ω.
     spread = np.square(inverse).sum(axis=1)
@@ -125,6 +129,17 @@ def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> Samp
         residuals,
         _row_scales(np.square(scores).sum(axis=1), judged),
     )
+
+
+def _inverse_root(scores: FloatArray) -> FloatArray | None:
+    """Return R⁻¹ of scores = QR, or None if their Gram matrix is too ill-conditioned for it."""
+    if scores.shape[1] == 0:
+        return None
+    gram = scores.T @ scores
+    root, failed = linalg.lapack.dpotrf(gram)
+    if failed or linalg.lapack.dpocon(root, np.abs(gram).sum(axis=0).max())[0] < 1e-6:
+        return None
+    return np.asarray(np.triu(linalg.lapack.dtrtri(root)[0]))
 
 
 def _threshold(signal: FloatArray, spread: FloatArray, target: float) -> FloatArray:

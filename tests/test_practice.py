@@ -1,5 +1,7 @@
 """Predict, measure and recommend: on samples of a known population, against that population."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -173,6 +175,12 @@ def test_standard_error_is_the_scatter_over_pilots() -> None:
     assert 0.6 < errors.mean() / risks.std(ddof=1) < 1.7
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_pilot_that_is_just_large_enough_is_not_warned_of() -> None:
+    # The jackknife's smaller pilots are not the user's.
+    recommend(*draw(50, seed=21), n_samples=40, sizes=[24], order="given", rng=0)
+
+
 def test_labels_needed_reach_the_target_and_one_fewer_does_not() -> None:
     x, y = (array[:4000] for array in POOL)
     found = recommend(x, y, 40, target=1.6, sizes=[6, 24], order="given", rng=0)
@@ -240,39 +248,26 @@ def test_pure_noise_gets_the_mean_as_its_head() -> None:
         assert_allclose(found.estimator.predict(x), y.mean())
 
 
-def test_diagnosis_names_what_was_done_to_the_rows() -> None:
-    rng = np.random.default_rng(15)
-    x = rng.standard_normal((600, 40))
-    y = x[:, :1] + rng.standard_normal((600, 1))
-    plain = diagnose(x, y, 60)
-    assert all(f.verdict == "fine" for f in plain.findings)
-
-    def cautions(features: NDArray[np.float64]) -> set[str]:
-        return {f.name for f in diagnose(features, y, 60).findings if f.verdict == "caution"}
-
-    assert "row scale spread" in cautions(rng.lognormal(0, 0.6, (600, 1)) * x)
-    doubled = x.copy()
-    doubled[300:] = doubled[:300]
-    assert {"repeated rows", "near-duplicate pairs in a draw"} <= cautions(doubled)
-    assert "tied values" in cautions(np.sign(x))
-    assert "heavy tails" in cautions(rng.standard_t(3, (600, 40)))
-    assert "labelled rows a direction" in cautions(rng.standard_normal((600, 400)))
-    assert "effective rank" in cautions(x * np.array([100.0] + [0.1] * 39))
+def test_the_baseline_is_the_risk_without_features() -> None:
+    x, y = draw(90, seed=18)
+    found = recommend(x, y, 30, sizes=[0, 5], order="given", rng=0)
+    assert_allclose(found.baseline, y.var(axis=0, ddof=1).sum() * (1 + 1 / 30), rtol=1e-12)
+    assert_allclose(found.baseline, found.curve.risk[0], rtol=1e-12)
 
 
-def test_diagnosis_draws_one_figure_of_three_panels() -> None:
-    import matplotlib.pyplot as plt
+@pytest.mark.parametrize("function", [predict_risk, recommend, resample_risk_curve])
+def test_more_components_than_directions_are_refused(function: Callable[..., object]) -> None:
+    x, y = draw(20, seed=19)
+    with pytest.raises(ValueError, match=r"at most 19 .* features span only 19 directions; got 24"):
+        function(x, y, 10, sizes=[0, 24], order="variance", rng=0)
+    with pytest.raises(ValueError, match=r"between 0 and .* 24; got 0 to 25"):
+        function(x, y, 10, sizes=[0, 25], order="variance", rng=0)
 
-    rng = np.random.default_rng(16)
-    figure = diagnose(rng.standard_normal((3000, 5)), rng.standard_normal(3000), 60, rng=0).plot()
-    assert len(figure.axes) == 3
-    plt.close(figure)
 
-
-def test_near_duplicates_are_counted_as_pairs_in_a_draw() -> None:
-    rng = np.random.default_rng(17)
-    x = rng.standard_normal((400, 30))
-    x[200:] = x[:200] + 1e-3 * rng.standard_normal((200, 30))
-    found = diagnose(x, rng.standard_normal(400), n_samples=50)
-    # 200 near pairs among 400·399/2, of which a draw of 50 holds 50·49/2.
-    assert_allclose(found.near_duplicates, 200 / (400 * 399 / 2) * (50 * 49 / 2), rtol=1e-9)
+def test_of_sizes_with_equal_risk_the_smallest_is_recommended() -> None:
+    # 20 labelled rows judge 9 components: no more of them change the prediction.
+    x, y = draw(20, seed=20)
+    with pytest.warns(UserWarning, match="9 directions"):
+        found = recommend(x, y, 10, sizes=[9, 12, 15], rng=0)
+    assert_allclose(found.curve.risk, found.curve.risk[0], rtol=0.2)
+    assert found.size == [9, 12, 15][int(np.argmin(found.curve.risk))]

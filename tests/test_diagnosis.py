@@ -1,0 +1,128 @@
+"""Diagnosis: each finding speaks up for data made for it, and is silent on Gaussian rows."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+
+from hmmtheory import Diagnosis, diagnose
+
+FloatArray = NDArray[np.float64]
+N, P = 600, 40
+
+
+def gaussian(seed: int) -> FloatArray:
+    return np.random.default_rng(seed).standard_normal((N, P))
+
+
+def examine(features: FloatArray, n: int = 60, seed: int = 0) -> Diagnosis:
+    rng = np.random.default_rng([1, seed])
+    return diagnose(features, features[:, :1] + rng.standard_normal((len(features), 1)), n, rng)
+
+
+def cautions(found: Diagnosis) -> set[str]:
+    return {f.name for f in found.findings if f.verdict == "caution"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n", [10, 35, 39, 41, 60, 150])
+def test_gaussian_rows_raise_no_caution(n: int, seed: int) -> None:
+    assert cautions(examine(gaussian(seed), n, seed)) == set()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_gaussian_rows_of_a_falling_spectrum_raise_no_caution(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((900, 120)) / np.arange(1, 121) ** 0.25
+    for n in (20, 60, 200):
+        assert cautions(examine(x, n, seed)) == set()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_finding_names_what_was_done_to_the_rows(seed: int) -> None:
+    rng, x = np.random.default_rng([2, seed]), gaussian(seed)
+    assert "row scale spread" in cautions(examine(rng.lognormal(0, 0.6, (N, 1)) * x))
+    doubled = np.tile(x[:300], (2, 1))
+    assert {"repeated rows", "near-duplicate pairs in a draw"} <= cautions(examine(doubled))
+    assert cautions(examine(np.sign(x))) == {"tied values"}
+    assert "heavy tails" in cautions(examine(rng.laplace(size=(N, P)) * 1.3 ** np.arange(P)))
+    many = rng.standard_normal((N, 400))
+    assert cautions(examine(many)) == {"labelled rows a direction"}
+    assert "effective rank" in cautions(examine(x * np.array([100.0] + [0.1] * 39)))
+
+
+@pytest.mark.parametrize(("size", "count"), [(2, 10), (2, 60), (4, 150)])
+def test_rows_that_nearly_determine_each_other_are_found(size: int, count: int) -> None:
+    rng = np.random.default_rng(size)
+    one, two, three, four = rng.standard_normal((4, count, 100))
+    # Twins, or parallelograms as word vectors make them.
+    corners = [(a + b) / np.sqrt(2) for a in (one, two) for b in (three, four)]
+    sets = [one, one] if size == 2 else corners
+    rest = rng.standard_normal((N - size * count, 100))
+    x = np.concatenate([*sets, rest])
+    exact = examine(x, 40)
+    x += 1e-3 * rng.standard_normal((N, 100))
+    n, taken = 40, np.arange(size)
+    expected = 1 - np.exp(-count * float(np.prod((n - taken) / (N - taken))))
+    found = examine(x, n)
+    assert_allclose(found.dependent_rows, expected, rtol=0.4)
+    assert "near-dependent rows in a draw" in cautions(found)
+    assert ("near-duplicate pairs in a draw" in cautions(found)) == (count == 60)
+    # What is exactly dependent lowers the rank instead.
+    assert exact.dependent_rows == 0.0
+    # Labels that outnumber the features leave no room for it.
+    assert examine(x, 150).dependent_rows == 0.0
+
+
+def test_directions_that_most_draws_do_not_show_are_found() -> None:
+    x, rng = gaussian(0), np.random.default_rng(3)
+    # Silent but for a trace on most rows: a draw without a loud row has only the trace.
+    loud = rng.random(N) < 0.03
+    x[:, -1] *= np.where(loud, 1.0, 1e-3)
+    found = examine(x, n=60)
+    # The share of draws without a loud row, without replacement.
+    assert_allclose(found.dependent_rows, 0.97**60, rtol=0.6)
+    assert "near-dependent rows in a draw" in cautions(found)
+
+
+def test_a_column_that_few_rows_decide_is_named() -> None:
+    x, rng = gaussian(0), np.random.default_rng(4)
+    x[:, 7] = rng.random(N) < 0.005
+    found = examine(x, n=100)
+    share = x[:, 7].mean()
+    assert_allclose(found.column_kurtosis, 1 / (share * (1 - share)) - 6, rtol=1e-9)
+    assert "rarely active column" in cautions(found)
+    x[:, 7] = rng.random(N) < 0.2
+    assert cautions(examine(x, n=100)) == set()
+
+
+def test_a_report_is_no_wider_than_a_page() -> None:
+    report = str(examine(np.sign(gaussian(0)) * np.linspace(0.1, 5, N)[:, None]))
+    assert max(map(len, report.splitlines())) <= 100
+    assert report.count("CAUTION") >= 2
+
+
+def test_diagnosis_is_one_set_of_numbers() -> None:
+    found = examine(gaussian(0))
+    assert isinstance(found.rank, int)
+    values = {f.name: f.value for f in found.findings}
+    assert values["labelled rows a direction"] == N / P
+    assert values["heavy tails"] == found.tail_weight
+
+
+def test_diagnosis_draws_one_figure_of_three_panels() -> None:
+    import matplotlib.pyplot as plt
+
+    rng = np.random.default_rng(16)
+    figure = diagnose(rng.standard_normal((3000, 5)), rng.standard_normal(3000), 60, rng=0).plot()
+    assert len(figure.axes) == 3
+    plt.close(figure)
+
+
+def test_near_duplicates_are_counted_as_pairs_in_a_draw() -> None:
+    rng = np.random.default_rng(17)
+    x = rng.standard_normal((400, 30))
+    x[200:] = x[:200] + 1e-3 * rng.standard_normal((200, 30))
+    found = diagnose(x, rng.standard_normal(400), n_samples=50)
+    # 200 near pairs among 400·399/2, of which a draw of 50 holds 50·49/2.
+    assert_allclose(found.near_duplicates, 200 / (400 * 399 / 2) * (50 * 49 / 2), rtol=1e-9)
