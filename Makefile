@@ -19,11 +19,11 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env install book pdf test browser lint format notebooks pretrain bench lock clean distclean
+.PHONY: help env install book pdf test browser lint format notebooks pretrain larger-study bench lock clean distclean
 
 help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 book: install ## execute every notebook and build the book into _build/html
 	rm -rf _build
@@ -56,13 +56,16 @@ notebooks: install ## re-execute notebooks in place, normalised (NOTEBOOKS="chap
 pretrain: install ## train the Shakespeare models of chapter 10 again (an hour of one core; resumes)
 	$(BIN)/python chapters/shakespeare.py
 
+larger-study: install ## run the study of chapter 13 again (over an hour of one core; resumes)
+	$(BIN)/python chapters/larger_study.py
+
 lock: $(VENV)/.uv ## resolve pyproject.toml into requirements.txt (UPGRADE=1 takes newer versions)
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links --quiet \
 		$(if $(UPGRADE),--upgrade) -o requirements.txt
 
 bench: install ## time the simulator side by side with the loops one would write instead
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks --json benchmarks/results.json
 
 clean: ## remove what was built
 	rm -rf _build build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

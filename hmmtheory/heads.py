@@ -239,7 +239,7 @@ def nested_conditional(
         weights = readout[:, start:p]
         frame += weights @ weights.T
         start = p
-        trace = float(np.trace(gram.inverse))
+        trace = gram.trace
         if ridge > 0:
             trace -= ridge * float(np.square(gram.inverse).sum())
         yield ConditionalFit(frame - gram.seen.T @ gram.solved, gram.solved.T @ gram.solved, trace)
@@ -261,7 +261,7 @@ def _factors(x: FloatArray, ridge: float) -> tuple[FloatArray, FloatArray]:
 
 
 def _inverted(r: NDArray[Any]) -> FloatArray:
-    return np.triu(linalg.lapack.dtrtri(r[: r.shape[1]])[0])
+    return np.asarray(linalg.lapack.dtrtri(r[: r.shape[1]])[0])
 
 
 def _above_ridge(x: FloatArray, ridge: float) -> FloatArray:
@@ -316,7 +316,8 @@ def _conditional_by_qr(
 
 
 class _Gram(NamedTuple):
-    inverse: FloatArray  # (XXᵀ + λI)⁻¹ (n, n)
+    inverse: FloatArray  # (XXᵀ + λI)⁻¹ (n, n); near the threshold only if there is a ridge
+    trace: float  # of the inverse
     seen: FloatArray  # XW_pᵀ (n, d)
     solved: FloatArray  # the inverse times the responses, or else times `seen`
     near: tuple[FloatArray, FloatArray] | None  # near the threshold Q and R⁻¹ of Xᵀ instead
@@ -335,10 +336,10 @@ def _grams(
         return
     n, start, fresh = x.shape[0], x.shape[0], 0
     # BLAS updates in place; of the Gram matrix only the lower triangle is kept.
-    gram = linalg.blas.dsyrk(1.0, x, lower=1)
+    gram = np.zeros((n, n), order="F")
     seen = x @ readout[:, :n].T
     inverse = solved = np.empty((0, 0))
-    near, waiting = [x], []
+    near, waiting = [x], [x]
     for p in map(int, sizes):
         # A long step is taken in blocks of n columns, so that memory does not grow with it.
         for left in range(start, p, n):
@@ -346,7 +347,7 @@ def _grams(
             weights = readout[:, left : left + block.shape[1]]
             seen += block @ weights.T
             waiting.append(block)
-            if sum(b.shape[1] for b in waiting) >= n:
+            if sum(b.shape[1] for b in waiting) >= 2 * n:
                 gram = linalg.blas.dsyrk(1.0, np.hstack(waiting), 1.0, gram, lower=1, overwrite_c=1)
                 waiting = []
         target = seen if responses is None else responses
@@ -355,9 +356,11 @@ def _grams(
             tall = np.hstack(near).T
             if responses is None:
                 root = _inverse_root(tall, ridge)
-                yield p, _Gram(root @ root.T, seen, root @ (root.T @ seen), None)
+                whole = root @ root.T if ridge > 0 else inverse
+                trace = float(np.square(root).sum())
+                yield p, _Gram(whole, trace, seen, root @ (root.T @ seen), None)
             else:
-                yield p, _Gram(inverse, seen, solved, _factors(tall, ridge))
+                yield p, _Gram(inverse, np.nan, seen, solved, _factors(tall, ridge))
         else:
             near = []
             if p <= _REFRESH * fresh and 4 * (p - start) <= n:
@@ -377,5 +380,5 @@ def _grams(
                 inverse = linalg.cho_solve(factor, np.eye(n, order="F"), check_finite=False)
                 solved = linalg.cho_solve(factor, target, check_finite=False)
                 fresh = p
-            yield p, _Gram(inverse, seen, solved, None)
+            yield p, _Gram(inverse, float(np.trace(inverse)), seen, solved, None)
         start = p

@@ -386,18 +386,15 @@ def _exact_terms(
     cross = hmm.autocovariance(1) @ v
     variance = np.diag(v.T @ sigma @ v) + label.noise_std**2
     root = symmetric_root(sigma)
-    inverse_root = linalg.inv(root)
-    shape = (sizes.size, *cross.shape)
-    noise, coefficients = np.empty((shape[0], shape[2])), np.empty(shape)
-    frame, start = np.zeros((hmm.dim, hmm.dim)), 0
+    frames, frame, start = np.empty((sizes.size, *sigma.shape)), np.zeros_like(sigma), 0
     for k, p in enumerate(map(int, sizes)):
         block = representation.weights[:, start:p]
         frame += block @ block.T
-        start = p
-        # Push-through: S⁻¹Wᵀ = Wᵀ Σ^{1/2} (Σ^{1/2}WWᵀΣ^{1/2} + σ²I)⁻¹ Σ^{-1/2}, d x d only.
-        middle = root @ frame @ root + representation.noise_std**2 * np.eye(hmm.dim)
-        coefficients[k] = root @ linalg.solve(middle, inverse_root @ cross, assume_a="pos")
-        noise[k] = variance - (cross * (frame @ coefficients[k])).sum(axis=0)
+        frames[k], start = frame, p
+    # Push-through: S⁻¹Wᵀ = Wᵀ Σ^{1/2} (Σ^{1/2}WWᵀΣ^{1/2} + σ²I)⁻¹ Σ^{-1/2}, d x d only.
+    middle = root @ frames @ root + representation.noise_std**2 * np.eye(hmm.dim)
+    coefficients = root @ np.linalg.solve(middle, linalg.solve(root, cross, assume_a="pos"))
+    noise = variance - (cross * (frames @ coefficients)).sum(axis=1)
     return _Exact(noise, coefficients)
 
 

@@ -3,15 +3,18 @@
 - ``{results-table}`` lists every numbered result with its status, linked.
 - ``{same-table} chapter table-name`` shows a table of another page, so that it is written once.
 - ``{versions}`` lists the versions that built the book.
+- ``{benchmarks} part`` shows a part of the recorded results in ``benchmarks/results.json``.
 - A numbered box wears its status (exact, asymptotic, empirical) as a class, for the style sheet.
 - Launch buttons appear if ``html_context.repository`` names a repository.
 """
 
 from __future__ import annotations
 
+import json
 import platform
 import re
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -83,6 +86,30 @@ class Versions(SphinxDirective):
         ]
         rows += [[nodes.Text(name), nodes.Text(version(name))] for name in PACKAGES]
         return [table(["package", "version"], rows)]
+
+
+class Benchmarks(SphinxDirective):
+    """``{benchmarks} accuracy``: a table of recorded results."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table, its numbers to three digits."""
+        path = Path(self.env.srcdir) / "benchmarks" / "results.json"
+        self.env.note_dependency(str(path))
+        found = json.loads(path.read_text("utf-8"))[self.arguments[0]]
+        if isinstance(found, dict):
+            found = [{"": name, "value": value} for name, value in found.items()]
+
+        def text(value: Any) -> str:
+            if value is None:
+                return "–"
+            if isinstance(value, float):
+                return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:,.3g}"
+            return f"{value:,}" if isinstance(value, int) else str(value)
+
+        heads = list(found[0])
+        return [table(heads, [[nodes.Text(text(row[h])) for h in heads] for row in found])]
 
 
 def table(heads: list[str], rows: list[list[nodes.Node]]) -> nodes.table:
@@ -185,6 +212,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("results-table", ResultsTable)
     app.add_directive("same-table", SameTable)
     app.add_directive("versions", Versions)
+    app.add_directive("benchmarks", Benchmarks)
     app.add_node(Placeholder)
     app.add_post_transform(FillPlaceholders)
     app.connect("config-inited", offer_launch, priority=100)
