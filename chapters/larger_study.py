@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import hmmtheory
 from hmmtheory import RiskCurve, elliptical_factors, risk_factors, study
-from hmmtheory._threads import one_blas_thread
+from hmmtheory._trials import one_blas_thread
 
 Array = NDArray[np.float64]
 HERE = Path(__file__).parent

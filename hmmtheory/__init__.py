@@ -7,13 +7,15 @@ Data flows one way: chains -> representations -> population -> risk (theory) and
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.closed_forms import SweetSpot, sweet_spot
 from hmmtheory.curves import RiskCurve, pool_curves
-from hmmtheory.diagnosis import Diagnosis, Finding, diagnose
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.heads import cross_validation_scores, fit_head
 from hmmtheory.population import Population
-from hmmtheory.practice import Recommendation, predict_risk, recommend, resample_risk_curve
-from hmmtheory.representations import LinearResponse, Representation
-from hmmtheory.risk import (
+from hmmtheory.practice.diagnosis import Diagnosis, Finding, diagnose
+from hmmtheory.practice.features import Recommendation, predict_risk, recommend, resample_risk_curve
+from hmmtheory.simulation import SimulatedRisk, simulate_head_risk, simulate_risk_curve
+from hmmtheory.studies.study import setting_theory, simulate_setting, study
+from hmmtheory.tasks import LinearResponse, Representation
+from hmmtheory.theory import (
     EllipticalFactors,
     Factors,
     Risk,
@@ -25,8 +27,6 @@ from hmmtheory.risk import (
     risk_curve,
     risk_factors,
 )
-from hmmtheory.simulation import SimulatedRisk, simulate_head_risk, simulate_risk_curve
-from hmmtheory.studies import setting_theory, simulate_setting, study
 
 __version__ = "0.1.0"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmmtheory._validation import FloatArray, as_array, as_count, as_matrix, as_rng
+from hmmtheory._checks import FloatArray, as_array, as_count, as_matrix, as_rng
 
 IntArray = NDArray[np.int64]
 

@@ -11,7 +11,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike
 
-from hmmtheory._validation import FloatArray, as_count, as_number, as_sizes
+from hmmtheory._checks import FloatArray, as_count, as_number, as_sizes
 
 #: The symbols of every expression here; the book's names.
 SYMBOLS: dict[str, sp.Symbol] = {

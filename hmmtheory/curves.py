@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hmmtheory._validation import FloatArray, as_array, as_count, as_number, as_sizes
+from hmmtheory._checks import FloatArray, as_array, as_count, as_number, as_sizes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

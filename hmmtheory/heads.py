@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from hmmtheory._validation import FloatArray, as_array, as_matrix, as_number
+from hmmtheory._checks import FloatArray, as_array, as_matrix, as_number
 
 #: Up to this multiple of n the Gram matrix is too ill-conditioned, and features are factorised.
 _NEAR_THRESHOLD = 1.1

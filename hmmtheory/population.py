@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hmmtheory._validation import (
+from hmmtheory._checks import (
     FloatArray,
     as_count,
     as_covariance,
@@ -20,8 +20,8 @@ from hmmtheory._validation import (
 )
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM
-from hmmtheory.representations import LinearResponse, Representation
 from hmmtheory.samples import as_rows, as_unlabelled, sample_moments
+from hmmtheory.tasks import LinearResponse, Representation
 
 #: Eigenvalues of S below this fraction of the largest count as zero.
 RANK_TOLERANCE = 1e-12

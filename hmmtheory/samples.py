@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import linalg
 
-from hmmtheory._validation import FloatArray, as_array, as_matrix
+from hmmtheory._checks import FloatArray, as_array, as_matrix
 
 #: Eigenvalues of a sample covariance below this fraction of the largest count as zero.
 SAMPLE_RANK_TOLERANCE = 1e-10

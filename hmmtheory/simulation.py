@@ -12,8 +12,7 @@ from joblib import delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
-from hmmtheory._threads import one_blas_thread
-from hmmtheory._validation import (
+from hmmtheory._checks import (
     FloatArray,
     as_count,
     as_jobs,
@@ -22,13 +21,13 @@ from hmmtheory._validation import (
     as_sizes,
     spawn,
 )
-from hmmtheory._workers import workers
+from hmmtheory._trials import one_blas_thread, workers
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
 from hmmtheory.heads import Columns, NestedFit, fit_head, nested_conditional, nested_path
 from hmmtheory.population import Population, check_dimensions
-from hmmtheory.representations import LinearResponse, Representation
-from hmmtheory.risk import Risk
+from hmmtheory.tasks import LinearResponse, Representation
+from hmmtheory.theory import Risk
 
 DESIGNS = ("prompts", "document")
 ESTIMATORS = ("auto", "conditional", "plain")

@@ -142,7 +142,7 @@ def citations() -> Iterator[tuple[str, str, str, str]]:
     cited = re.compile(
         rf"({'|'.join(KINDS)})s?[\s#]+(\d+\.\d+)(?:[\s#]+\((R\d+′?))?", re.IGNORECASE
     )
-    for path in sorted((ROOT / "hmmtheory").glob("*.py")):
+    for path in sorted((ROOT / "hmmtheory").rglob("*.py")):
         for kind, number, code in cited.findall(path.read_text(encoding="utf-8")):
             yield path.name, kind.lower(), number, code
 

@@ -23,13 +23,13 @@ from joblib import delayed
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hmmtheory._validation import as_count, as_flag, as_jobs, as_number, as_rng, as_sizes
-from hmmtheory._workers import workers
+from hmmtheory._checks import as_count, as_flag, as_jobs, as_number, as_rng, as_sizes
+from hmmtheory._trials import workers
 from hmmtheory.curves import RiskCurve, pool_curves
 from hmmtheory.gaussian_hmm import GaussianHMM
-from hmmtheory.representations import Representation
-from hmmtheory.risk import risk_curve
 from hmmtheory.simulation import simulate_risk_curve
+from hmmtheory.tasks import Representation
+from hmmtheory.theory import risk_curve
 
 CHAINS = ("rotation", "scalar")
 WEIGHTS = ("gaussian", "balanced")
@@ -447,7 +447,7 @@ def _open(folder: str | os.PathLike[str] | None, simulate: Callable[..., RiskCur
         own = inspect.getsource(simulate)
     except (OSError, TypeError):  # made at run time
         own = ""
-    package = sorted(Path(__file__).parent.glob("*.py"))
+    package = sorted(Path(__file__).parent.parent.rglob("*.py"))
     code = _digest([own, [file.read_text("utf-8") for file in package]])
     note = path / _MANIFEST
     if not note.exists():

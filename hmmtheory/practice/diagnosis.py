@@ -10,9 +10,9 @@ import numpy as np
 from scipy import linalg
 from scipy.spatial import distance
 
-from hmmtheory._threads import one_blas_thread
-from hmmtheory._validation import FloatArray, as_count, as_rng
-from hmmtheory.practice import predict_risk
+from hmmtheory._checks import FloatArray, as_count, as_rng
+from hmmtheory._trials import one_blas_thread
+from hmmtheory.practice.features import predict_risk
 from hmmtheory.samples import as_rows, principal_directions, sample_moments
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
-from hmmtheory._threads import one_blas_thread
-from hmmtheory._validation import (
+from hmmtheory._checks import (
     FloatArray,
     as_array,
     as_count,
@@ -23,10 +22,11 @@ from hmmtheory._validation import (
     as_sizes,
     spawn,
 )
+from hmmtheory._trials import one_blas_thread
 from hmmtheory.curves import RiskCurve
 from hmmtheory.heads import fit_head
-from hmmtheory.risk import elliptical_factors, minimise_over_ridge, risk_factors
 from hmmtheory.samples import as_rows, as_unlabelled, principal_directions, sample_moments
+from hmmtheory.theory import elliptical_factors, minimise_over_ridge, risk_factors
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

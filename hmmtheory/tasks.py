@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
-from hmmtheory._validation import FloatArray, as_array, as_count, as_matrix, as_number, as_rng
+from hmmtheory._checks import FloatArray, as_array, as_count, as_matrix, as_number, as_rng
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize
 
-from hmmtheory._validation import FloatArray, as_array, as_count, as_number, as_order, as_sizes
+from hmmtheory._checks import FloatArray, as_array, as_count, as_number, as_order, as_sizes
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
 from hmmtheory.population import RANK_TOLERANCE, Population, check_dimensions
-from hmmtheory.representations import LinearResponse, Representation
+from hmmtheory.tasks import LinearResponse, Representation
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,1 @@
+"""Your own frozen features: predict, measure, choose and diagnose a linear head."""

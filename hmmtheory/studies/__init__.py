@@ -1,0 +1,1 @@
+"""Theory against simulation on grids of settings, in studies that survive kills."""
