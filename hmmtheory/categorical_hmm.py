@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.sparse.csgraph import connected_components
 
 from hmmtheory._checks import FloatArray, as_array, as_count, as_matrix, as_rng
 
@@ -86,13 +87,22 @@ class CategoricalHMM:
         ValueError
             If the chain has more than one.
         """
-        k = self.n_states
-        system = np.vstack([self.transition.T - np.eye(k), np.ones((1, k))])
-        solution, _, rank, _ = np.linalg.lstsq(system, np.append(np.zeros(k), 1.0), rcond=None)
-        if rank < k:
-            raise ValueError("transition must have one stationary distribution; got several")
-        solution = np.clip(solution, 0.0, None)
-        return np.asarray(solution / solution.sum())
+        closed = _closed_states(self.transition)
+        # Grassmann, Taksar and Heyman's elimination: no subtraction, so that each probability is
+        # right relative to itself, however small.
+        steps = self.transition[np.ix_(closed, closed)].copy()
+        k = closed.size
+        for last in range(k - 1, 0, -1):
+            steps[:last, last] /= steps[last, :last].sum()
+            steps[:last, :last] += np.outer(steps[:last, last], steps[last, :last])
+        weights = np.ones(k)
+        for state in range(1, k):
+            weights[state] = weights[:state] @ steps[:state, state]
+            # Far larger than its predecessors, it would overflow in the end.
+            weights[: state + 1] /= weights[: state + 1].max()
+        law = np.zeros(self.n_states)
+        law[closed] = weights / weights.sum()
+        return law
 
     @cached_property
     def bigram(self) -> FloatArray:
@@ -136,7 +146,10 @@ class CategoricalHMM:
         return states, tokens
 
     def filter(self, tokens: ArrayLike) -> FloatArray:
-        r"""Return :math:`P(h_t = i \mid o_{1:t})` by the scaled forward recursion.
+        r"""Return :math:`P(h_t = i \mid o_{1:t})` by the forward recursion.
+
+        States that seem all but impossible are carried on by their logarithms: later tokens may
+        show that the chain was there.
 
         Parameters
         ----------
@@ -190,10 +203,10 @@ class CategoricalHMM:
         ValueError
             As :meth:`filter`.
         """
-        return np.asarray(np.log(self._forward(tokens)[1]).sum(axis=1))
+        return np.asarray(self._forward(tokens)[1].sum(axis=1))
 
     def _forward(self, tokens: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """Return posteriors (n, T, K) and the probabilities P(o_t | o_{1:t-1}) (n, T)."""
+        """Return posteriors (n, T, K) and log P(o_t | o_{1:t-1}) (n, T)."""
         as_array("tokens", tokens)
         array = np.asarray(tokens)
         if array.ndim != 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.integer):
@@ -206,15 +219,68 @@ class CategoricalHMM:
             )
         posterior = np.empty((*array.shape, self.n_states))
         evidence = np.empty(array.shape)
+        lost = np.zeros(array.shape[0], dtype=bool)
         prior = np.broadcast_to(self.initial, (array.shape[0], self.n_states))
-        for t in range(array.shape[1]):
-            joint = prior * self.emission.T[array[:, t]]
-            evidence[:, t] = joint.sum(axis=1)
-            if not (evidence[:, t] > 0).all():
-                raise ValueError(f"tokens must be possible; position {t} has probability zero")
-            posterior[:, t] = joint / evidence[:, t, None]
-            prior = posterior[:, t] @ self.transition
+        possible = prior > 0
+        reach = self.transition > 0
+        with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
+            for t in range(array.shape[1]):
+                emitted = self.emission.T[array[:, t]]
+                joint = prior * emitted
+                possible = possible & (emitted > 0)
+                # Below this share of the whole, what is left loses digits or is lost for ever.
+                lost |= (possible & (joint < 1e-200)).any(axis=1)
+                evidence[:, t] = joint.sum(axis=1)
+                posterior[:, t] = joint / evidence[:, t, None]
+                prior = posterior[:, t] @ self.transition
+                possible = possible @ reach
+            evidence = np.log(evidence)
+        for row in np.flatnonzero(lost):
+            posterior[row], evidence[row] = self._log_forward(array[row])
+        impossible = ~np.isfinite(evidence)
+        if impossible.any():
+            rows, places = np.nonzero(impossible)
+            raise ValueError(
+                f"tokens must be possible; sequence {rows[0]} has probability zero from position "
+                f"{places[0]} on, as have {np.unique(rows).size} of {array.shape[0]} sequences"
+            )
         return posterior, evidence
+
+    def _log_forward(self, tokens: IntArray) -> tuple[FloatArray, FloatArray]:
+        """Return the same of one sequence, by logarithms: slower, and nothing is lost."""
+        with np.errstate(divide="ignore"):
+            step, emit = np.log(self.transition), np.log(self.emission.T)
+            state = np.log(self.initial)
+        found = np.empty((tokens.size, self.n_states))
+        evidence = np.full(tokens.size, -np.inf)
+        for t, token in enumerate(tokens):
+            if t > 0:
+                moves = state[:, None] + step
+                top = moves.max(axis=0)
+                base = np.where(np.isfinite(top), top, 0.0)
+                with np.errstate(divide="ignore", under="ignore"):
+                    state = base + np.log(np.exp(moves - base).sum(axis=0))
+            state = state + emit[token]
+            top = state.max()
+            if not np.isfinite(top):
+                break
+            with np.errstate(under="ignore"):
+                evidence[t] = top + np.log(np.exp(state - top).sum())
+                state = state - evidence[t]
+                found[t] = np.exp(state)
+        return found, evidence
+
+
+def _closed_states(transition: FloatArray) -> IntArray:
+    """Return the states of the only closed class; the graph of possible moves decides."""
+    count, label = connected_components(transition > 0, directed=True, connection="strong")
+    leaves = {int(label[i]) for i, j in np.argwhere(transition > 0) if label[i] != label[j]}
+    closed = [c for c in range(count) if c not in leaves]
+    if len(closed) > 1:
+        raise ValueError(
+            f"transition must have one stationary distribution; got {len(closed)} closed classes"
+        )
+    return np.asarray(np.flatnonzero(label == closed[0]), dtype=np.int64)
 
 
 def _as_stochastic(name: str, value: Any, shape: tuple[int | None, int | None]) -> FloatArray:
@@ -225,7 +291,8 @@ def _as_stochastic(name: str, value: Any, shape: tuple[int | None, int | None]) 
         raise ValueError(f"{name} must be non-negative; got {matrix.min():.6g}")
     sums = matrix.sum(axis=1)
     worst = sums[np.abs(sums - 1.0).argmax()]
-    if abs(worst - 1.0) > 1e-8:
+    # Rows that came as float32 carry its rounding.
+    if abs(worst - 1.0) > (1e-5 if getattr(value, "dtype", None) == np.float32 else 1e-8):
         raise ValueError(f"{name} must have rows that sum to 1; got {worst:.10g}")
     normalised = np.asarray(matrix / sums[:, None])
     normalised.flags.writeable = False
