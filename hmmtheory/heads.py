@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from hmmtheory._checks import FloatArray, as_array, as_matrix, as_number
+from hmmtheory._checks import FloatArray, as_array, as_flag, as_matrix, as_number
 
 #: Up to this multiple of n the Gram matrix is too ill-conditioned, and features are factorised.
 _NEAR_THRESHOLD = 1.1
@@ -64,7 +64,7 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
 
 
 def cross_validation_scores(
-    features: Any, responses: Any, ridges: Any, kind: str = "loo"
+    features: Any, responses: Any, ridges: Any, kind: str = "loo", intercept: bool = False
 ) -> FloatArray:
     r"""Return estimates of the total risk of ridge heads from the training examples alone.
 
@@ -83,6 +83,9 @@ def cross_validation_scores(
         Positive penalties :math:`\lambda`.
     kind : {"loo", "gcv"}
         Leave-one-out or generalised cross-validation.
+    intercept : bool
+        Whether each head has an intercept without penalty, fitted again in each refit.  Centring
+        the arrays beforehand is not the same: the row left out has then been seen.
 
     Returns
     -------
@@ -110,19 +113,39 @@ def cross_validation_scores(
         raise ValueError(f"ridges must be one or more positive numbers; got {ridges!r}")
     if kind not in ("loo", "gcv"):
         raise ValueError(f"kind must be 'loo' or 'gcv'; got {kind!r}")
-    u, s, _ = linalg.svd(x, full_matrices=False)
-    coordinates, leverage = u.T @ y, np.square(u)
+    u, s, rest, coordinates = _outside(x, y, as_flag("intercept", intercept))
+    leverage = np.square(u)
+    outside, unreached = np.square(rest).sum(axis=1), rest @ coordinates[u.shape[1] :]
     scores = np.empty(penalties.size)
     for k, lam in enumerate(penalties):
         # Written as 1 - H, since H alone is near 1 when p >= n and λ is small.
         kept = lam / (s**2 + lam)
-        outside = 1.0 - leverage.sum(axis=1)
-        residual = y - u @ coordinates + u @ (kept[:, None] * coordinates)
+        # With nothing outside, a common factor of residual and 1 - H cancels.
+        kept /= 1.0 if rest.size else kept.max()
+        residual = unreached + u @ (kept[:, None] * coordinates[: u.shape[1]])
         complement = outside + leverage @ kept
         if kind == "gcv":
             complement = np.full_like(complement, complement.mean())
         scores[k] = np.mean(np.square(residual).sum(axis=1) / complement**2)
     return scores
+
+
+def _outside(
+    x: FloatArray, y: FloatArray, intercept: bool
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return U and s of x, a basis of what neither x nor an intercept reaches, and y in both.
+
+    The rest is a basis and not a difference, which would cancel where it is small.
+    """
+    n = x.shape[0]
+    if intercept and n < 2:
+        raise ValueError(f"features must have at least 2 rows; got {n}")
+    basis = np.eye(n)
+    if intercept:
+        basis = np.asarray(linalg.qr(np.column_stack([np.ones(n), basis[:, 1:]]))[0][:, 1:])
+    inner, s, _ = linalg.svd(basis.T @ x, full_matrices=True)
+    u = basis @ inner
+    return u[:, : s.size], s, u[:, s.size :], np.asarray(u.T @ y)
 
 
 class NestedFit(NamedTuple):
