@@ -43,15 +43,22 @@ def as_covariance(name: str, value: ArrayLike, size: int | None = None) -> Float
     matrix = as_matrix(name, value, (size, size))
     if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"{name} must be square; got shape {matrix.shape}")
-    scale = float(np.abs(matrix).max(initial=0.0))
-    gap = float(np.abs(matrix - matrix.T).max(initial=0.0))
-    if gap > 1e-8 * scale:
-        raise ValueError(f"{name} must be symmetric; it differs from its transpose by {gap:.3g}")
-    symmetric = 0.5 * (matrix + matrix.T)
-    smallest = float(np.linalg.eigvalsh(symmetric).min(initial=0.0))
-    if smallest < -1e-8 * scale:
+    # Each entry in units of its row and column, so that no unit hides what is wrong elsewhere.
+    own = np.sqrt(np.abs(np.diag(matrix)))
+    units = np.outer(own, own)
+    gap = np.abs(matrix - matrix.T)
+    if (gap > 1e-8 * np.maximum(units, 1e-8 * np.abs(matrix))).any():
         raise ValueError(
-            f"{name} must be positive semidefinite; its smallest eigenvalue is {smallest:.3g}"
+            f"{name} must be symmetric; it differs from its transpose by {gap.max():.3g}"
+        )
+    symmetric = 0.5 * (matrix + matrix.T)
+    correlation = np.divide(symmetric, units, out=np.zeros_like(symmetric), where=units > 0)
+    smallest = float(np.linalg.eigvalsh(correlation).min(initial=0.0))
+    if smallest < -1e-8 or (np.diag(matrix) < 0).any() or (symmetric[units == 0] != 0).any():
+        least = float(np.linalg.eigvalsh(symmetric).min(initial=0.0))
+        raise ValueError(
+            f"{name} must be positive semidefinite; its smallest eigenvalue is {least:.3g}, that "
+            f"of its correlations {smallest:.3g}"
         )
     symmetric.flags.writeable = False
     return symmetric

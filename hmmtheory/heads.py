@@ -56,10 +56,22 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     if x.shape[1] == 0:
         head = np.zeros((0, y.shape[1]))
     else:
-        u, s, vt = linalg.svd(x, full_matrices=False)
-        keep = s > max(x.shape) * np.finfo(np.float64).eps * s[0]
-        gain = s[keep] / (s[keep] ** 2 + lam)
-        head = vt[keep].T @ (gain[:, None] * (u[:, keep].T @ y))
+        scales = np.sqrt(np.square(x / max(float(np.abs(x).max()), 1e-300)).sum(axis=0))
+        scales[scales == 0.0] = 1.0
+        graded = bool(scales.max() > 10.0 * scales.min())
+        if graded:
+            # The rank must not depend on the units of a column, and at full rank nothing does.
+            u, s, vt = linalg.svd(x / scales, full_matrices=False)
+            rank = int((s > max(x.shape) * np.finfo(np.float64).eps * s[0]).sum())
+        if graded and lam == 0.0 and rank == x.shape[1]:
+            head = (vt.T @ ((u.T @ y) / s[:, None])) / scales[:, None]
+        else:
+            u, s, vt = linalg.svd(x, full_matrices=False)
+            if not graded:
+                rank = int((s > max(x.shape) * np.finfo(np.float64).eps * s[0]).sum())
+            s = s[:rank]
+            gain = s / (s**2 + lam)
+            head = vt[:rank].T @ (gain[:, None] * (u[:, :rank].T @ y))
     return np.asarray(head[:, 0] if flat else head)
 
 

@@ -18,13 +18,11 @@ from hmmtheory._checks import (
     as_matrix,
     as_number,
 )
+from hmmtheory._linalg import covariance_spectrum
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.samples import as_rows, as_unlabelled, sample_moments
 from hmmtheory.tasks import LinearResponse, Representation
-
-#: Eigenvalues of S below this fraction of the largest count as zero.
-RANK_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,17 +73,20 @@ class Population:
         object.__setattr__(self, "feature_covariance", s)
         object.__setattr__(self, "cross_covariance", c)
         object.__setattr__(self, "response_covariance", y)
-        scale = float(np.abs(c).max(initial=0.0))
-        if np.abs(s @ self.head - c).max(initial=0.0) > 1e-6 * scale:
+        # In units of each feature's and each output's own standard deviation.
+        units = np.outer(np.sqrt(np.diag(s)), np.sqrt(np.diag(y)))
+        if (np.abs(s @ self.head - c) > 1e-6 * units).any():
             raise ValueError(
                 "cross_covariance must lie in the range of feature_covariance; "
                 "got a feature of zero variance that covaries with the response"
             )
-        smallest = float(np.linalg.eigvalsh(self.residual_covariance).min())
-        if smallest < -1e-8 * float(np.abs(y).max()):
+        own = np.sqrt(np.diag(y))
+        own[own == 0.0] = 1.0
+        smallest = float(np.linalg.eigvalsh(self.residual_covariance / np.outer(own, own)).min())
+        if smallest < -1e-8:
             raise ValueError(
                 "cross_covariance must not exceed what the two covariances allow; the residual "
-                f"covariance has the eigenvalue {smallest:.3g}"
+                f"covariance has the eigenvalue {smallest:.3g}, in units of the outputs' variances"
             )
 
     def __repr__(self) -> str:
@@ -292,9 +293,7 @@ class Population:
     @cached_property
     def spectrum(self) -> tuple[FloatArray, FloatArray]:
         """Nonzero eigenvalues of S (r,), descending, and their eigenvectors (p, r)."""
-        values, vectors = np.linalg.eigh(self.feature_covariance)
-        keep = values > RANK_TOLERANCE * values.max(initial=0.0)
-        return values[keep][::-1], vectors[:, keep][:, ::-1]
+        return covariance_spectrum(self.feature_covariance)
 
     @cached_property
     def head(self) -> FloatArray:

@@ -9,9 +9,7 @@ import numpy as np
 from scipy import linalg
 
 from hmmtheory._checks import FloatArray, as_array, as_matrix
-
-#: Eigenvalues of a sample covariance below this fraction of the largest count as zero.
-SAMPLE_RANK_TOLERANCE = 1e-10
+from hmmtheory._linalg import SAMPLE_RANK_TOLERANCE, principal_directions
 
 
 class SampleMoments(NamedTuple):
@@ -48,22 +46,6 @@ def as_unlabelled(value: Any, n_features: int) -> FloatArray:
     if value is None:
         return np.empty((0, n_features))
     return as_matrix("unlabelled", value, (None, n_features))
-
-
-def principal_directions(centred: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return eigenvalues (r,), descending, and eigenvectors (p, r) of a sample covariance."""
-    rows, p = centred.shape
-    if p == 0:
-        return np.empty(0), np.empty((0, 0))
-    tall = p <= rows
-    product = centred.T @ centred if tall else centred @ centred.T
-    values, vectors = np.linalg.eigh(product / (rows - 1))
-    values, vectors = values[::-1], vectors[:, ::-1]
-    keep = values > SAMPLE_RANK_TOLERANCE * max(float(values[0]), 0.0)
-    values, vectors = values[keep], vectors[:, keep]
-    if not tall:
-        vectors = centred.T @ vectors / np.sqrt(values * (rows - 1))
-    return values, vectors
 
 
 def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> SampleMoments:

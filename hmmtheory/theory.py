@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike
 from scipy import optimize
 
 from hmmtheory._checks import FloatArray, as_array, as_count, as_number, as_order, as_sizes
+from hmmtheory._linalg import RANK_TOLERANCE, graded_system
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
-from hmmtheory.population import RANK_TOLERANCE, Population, check_dimensions
+from hmmtheory.population import Population, check_dimensions
 from hmmtheory.tasks import LinearResponse, Representation
 
 
@@ -487,22 +488,22 @@ def risk_curve(
     predictable = root @ hmm.transition @ label.weights
     innovation = hmm.noise_std**2 * np.square(label.weights).sum(axis=0) + label.noise_std**2
     gram = np.zeros((d, d))
+    lengths = np.sqrt(np.square(representation.weights).sum(axis=0))
+    spread = np.maximum.accumulate(lengths) > 1e2 * np.minimum.accumulate(lengths)
+    graded = np.append(False, spread)
     parts = np.empty((3, checked.size, label.weights.shape[1]))
     previous = 0
     for k, p in enumerate(checked):
         block = representation.weights[:, previous:p]
         gram += block @ block.T
         previous = int(p)
-        values, vectors = np.linalg.eigh(root @ gram @ root)
-        values, vectors = values[::-1].clip(min=0.0), vectors[:, ::-1]
-        values[p:] = 0.0
-        values[values <= RANK_TOLERANCE * values[0]] = 0.0
         # Direction i of the state is seen with signal h_i against the noise.
-        seen = np.divide(values, values + noise_variance, out=np.zeros(d), where=values > 0)
+        units = lengths[:p] if graded[p] else None
+        h, vectors = _seen_directions(root, gram, representation.weights[:, :p], units)
         directions = vectors.T @ predictable
-        omega = innovation + (1.0 - seen) @ np.square(directions)
-        keep = values > 0
-        h, directions, seen = values[keep], directions[keep], seen[keep]
+        unseen = predictable - vectors @ directions
+        seen = h / (h + noise_variance)
+        omega = innovation + (1.0 - seen) @ np.square(directions) + np.square(unseen).sum(axis=0)
         head_squared = (seen**2 / h)[:, None] * np.square(directions)
         rest = int(p) - h.size if noise_variance > 0 else 0
         spectrum = np.append(h + noise_variance, [noise_variance] * (rest > 0))
@@ -524,6 +525,21 @@ def risk_curve(
         ridge=lam,
         label=f"theory, order {order}",
     )
+
+
+def _seen_directions(
+    root: FloatArray, gram: FloatArray, weights: FloatArray, units: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """Return the nonzero eigenvalues of root WWᵀ root (r,) and their eigenvectors (d, r)."""
+    p = weights.shape[1]
+    if units is not None:
+        # Features of very different units: through W itself, which knows each to its last digit.
+        lengths, right = graded_system(root @ weights, units)
+        return np.square(lengths), (root @ weights @ right) / lengths
+    values, vectors = np.linalg.eigh(root @ gram @ root)
+    values, vectors = values[::-1][:p], vectors[:, ::-1][:, :p]
+    keep = values > RANK_TOLERANCE * values.max(initial=0.0)
+    return values[keep], vectors[:, keep]
 
 
 def document_inflation(hmm: GaussianHMM, representation: Representation, n_samples: int) -> float:

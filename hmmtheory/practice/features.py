@@ -17,15 +17,17 @@ from hmmtheory._checks import (
     as_array,
     as_count,
     as_flag,
+    as_jobs,
     as_number,
     as_rng,
     as_sizes,
     spawn,
 )
+from hmmtheory._linalg import principal_directions
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.curves import RiskCurve
 from hmmtheory.heads import fit_head
-from hmmtheory.samples import as_rows, as_unlabelled, principal_directions, sample_moments
+from hmmtheory.samples import as_rows, as_unlabelled, sample_moments
 from hmmtheory.theory import elliptical_factors, minimise_over_ridge, risk_factors
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ def resample_risk_curve(
     order: str = "given",
     intercept: bool = True,
     rng: Any = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = 1,
 ) -> RiskCurve:
     r"""Measure what :func:`predict_risk` predicts, by training heads on subsets of the rows.
 
@@ -152,8 +154,9 @@ def resample_risk_curve(
     rng : int, Generator, SeedSequence or None
         Draws the rows; shuffles the features first if ``order="random"``, in the same way as
         :func:`predict_risk` given the same seed.
-    n_jobs : int
-        Processes, as joblib counts them.  The result is the same for every value.
+    n_jobs : int or None
+        Processes, as joblib counts them; None takes them from ``joblib.parallel_config``.  The
+        result is the same for every value.
 
     Returns
     -------
@@ -179,9 +182,7 @@ def resample_risk_curve(
     low = 2 if as_flag("intercept", intercept) else 1
     n = as_count("n_samples", n_samples, minimum=low, maximum=pool.x.shape[0] - 1)
     trials = as_count("n_trials", n_trials)
-    jobs = as_count("n_jobs", n_jobs, minimum=-(2**31))
-    if jobs == 0:
-        raise ValueError("n_jobs must be a nonzero integer; got 0")
+    jobs = as_jobs(n_jobs)
     checked = _as_pool_sizes(sizes, pool)
     penalties = as_array("ridge", ridge, finite=False)
     if penalties.shape not in ((), checked.shape) or not (penalties >= 0).all():
@@ -190,9 +191,7 @@ def resample_risk_curve(
         )
     penalties = np.broadcast_to(penalties, checked.shape)
     x, y = pool.x - pool.x.mean(axis=0), pool.y - pool.y.mean(axis=0)
-    # Judging a head by the pool's moments is cheaper than by its rows, if those are many.
-    moments = (x.T @ x, x.T @ y) if x.shape[1] <= x.shape[0] else None
-    work = _Resampling(x, y, moments, n, checked, penalties, intercept)
+    work = _Resampling(x, y, n, checked, penalties, intercept)
     draws = np.array(
         Parallel(n_jobs=jobs)(delayed(_resample)(work, child) for child in spawn(generator, trials))
     )
@@ -541,7 +540,6 @@ def _curve(
 class _Resampling(NamedTuple):
     x: FloatArray
     y: FloatArray
-    moments: tuple[FloatArray, FloatArray] | None
     n: int
     sizes: NDArray[np.int64]
     ridges: FloatArray
@@ -556,21 +554,16 @@ def _resample(work: _Resampling, rng: np.random.Generator) -> FloatArray:
     shift_x = x.mean(axis=0) if work.intercept else np.zeros(x.shape[1])
     shift_y = y.mean(axis=0) if work.intercept else np.zeros(y.shape[1])
     x, y = x - shift_x, y - shift_y
+    others = np.ones(rows, dtype=bool)
+    others[picked] = False
+    # Judged by residuals: sums of squares and products would cancel for collinear columns.
+    new_x, new_y = work.x[others] - shift_x, work.y[others] - shift_y
     found = np.empty((work.sizes.size, y.shape[1]))
-    whole = np.square(work.y).sum(axis=0)
     with one_blas_thread():
         for k, p in enumerate(map(int, work.sizes)):
             lam = float(work.ridges[k])
             head = np.zeros((p, y.shape[1])) if np.isinf(lam) else _quick_head(x[:, :p], y, lam)
-            if work.moments is None:
-                errors = work.y - shift_y - (work.x[:, :p] - shift_x[:p]) @ head
-                total = np.square(errors).sum(axis=0)
-            else:
-                gram, cross = work.moments
-                total = whole + (head * (gram[:p, :p] @ head - 2.0 * cross[:p])).sum(axis=0)
-                total += rows * np.square(shift_y - shift_x[:p] @ head)
-            trained = np.square(y - x[:, :p] @ head).sum(axis=0)
-            found[k] = (total - trained) / (rows - work.n)
+            found[k] = np.square(new_y - new_x[:, :p] @ head).mean(axis=0)
     return found
 
 
