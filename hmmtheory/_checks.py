@@ -12,18 +12,56 @@ FloatArray = NDArray[np.float64]
 
 def as_array(name: str, value: Any, *, finite: bool = True) -> FloatArray:
     """Return a writable float64 copy of real numbers of any shape."""
+    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
+        count = int(np.ma.getmaskarray(value).sum())
+        raise ValueError(f"{name} must have no missing values; got {count} masked ones")
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise ValueError(f"{name} must be dense; got a sparse array (pass its .toarray())")
     try:
-        raw = np.asarray(value)
+        raw = _plain_array(name, value)
         if raw.dtype.kind not in "biuf":
-            raise TypeError
-        array = np.array(raw, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+            raise TypeError(_hint(raw))
+        with np.errstate(over="ignore"):
+            array = np.array(raw, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        if str(error).startswith(f"{name} "):
+            raise
+        detail = f" ({error})" if isinstance(error, TypeError) and str(error) else ""
         raise ValueError(
-            f"{name} must hold real numbers in a rectangular array; got {type(value).__name__}"
+            f"{name} must hold real numbers in a rectangular array; "
+            f"got {type(value).__name__}{detail}"
         ) from error
     if finite and not np.isfinite(array).all():
         raise ValueError(f"{name} must be finite; got NaN or infinity")
     return array
+
+
+def _plain_array(name: str, value: Any) -> Any:
+    """Return an array of the value; the columns of a data frame may be of several number types."""
+    if not hasattr(value, "dtypes") or not hasattr(value, "to_numpy"):
+        return np.asarray(value)
+    frame = value.to_frame() if getattr(value, "ndim", 2) == 1 else value
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"{name} must have columns of different names; got {twice!r} twice")
+    columns = []
+    for label, column in frame.items():
+        try:
+            if str(column.dtype) in ("category", "object", "str", "string"):
+                raise TypeError
+            columns.append(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"{name} must hold real numbers; got column {label!r} of dtype {column.dtype}"
+            ) from error
+    array = np.column_stack(columns) if columns else np.empty(frame.shape)
+    return array[:, 0] if getattr(value, "ndim", 2) == 1 else array
+
+
+def _hint(raw: NDArray[Any]) -> str:
+    if raw.dtype.kind in "USO":
+        return "text or objects; classes must be encoded as numbers, one column each"
+    return f"dtype {raw.dtype}"
 
 
 def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None]) -> FloatArray:
@@ -81,7 +119,7 @@ def as_number(
         if isinstance(value, (bool, np.bool_, str)):
             raise TypeError
         number = float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be {wanted}; got {value!r}") from error
     below = number <= minimum if open_minimum else number < minimum
     above = number >= maximum if open_maximum else number > maximum
@@ -97,6 +135,8 @@ def as_count(name: str, value: Any, *, minimum: int = 1, maximum: int | None = N
         raise ValueError(f"{name} must be {wanted}; got {value!r}")
     if value < minimum or (maximum is not None and value > maximum):
         raise ValueError(f"{name} must be {wanted}; got {value!r}")
+    if value > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} must be {wanted} and below 2**63; got a number beyond")
     return int(value)
 
 

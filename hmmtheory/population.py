@@ -263,7 +263,7 @@ class Population:
             if unlabelled is not None:
                 raise ValueError("unlabelled must be None for plain moments; got rows")
             return cls._plug_in(x, y)
-        found = sample_moments(x, y, as_unlabelled(unlabelled, x.shape[1]))
+        found = sample_moments(x, y, as_unlabelled(unlabelled, features, x.shape[1]))
         t, v, b = found.eigenvalues, found.directions, found.head
         signal = (b.T * t) @ b
         return cls((v * t) @ v.T, (v * t) @ b, found.residual_covariance + signal)

@@ -41,11 +41,21 @@ def as_rows(features: Any, responses: Any) -> tuple[FloatArray, FloatArray]:
     return x, y
 
 
-def as_unlabelled(value: Any, n_features: int) -> FloatArray:
-    """Return feature rows without labels (M, p); none if the value is None."""
+def as_unlabelled(value: Any, features: Any, n_features: int) -> FloatArray:
+    """Return feature rows without labels (M, p); none if the value is None.
+
+    Columns of two data frames are matched by name.
+    """
     if value is None:
         return np.empty((0, n_features))
-    return as_matrix("unlabelled", value, (None, n_features))
+    names, own = (list(getattr(table, "columns", [])) for table in (features, value))
+    if names and own and set(names) != set(own):
+        missing = [name for name in names if name not in own]
+        extra = [name for name in own if name not in names]
+        raise ValueError(
+            f"unlabelled must have the columns of features; missing {missing}, too many {extra}"
+        )
+    return as_matrix("unlabelled", value[names] if names and own else value, (None, n_features))
 
 
 def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> SampleMoments:

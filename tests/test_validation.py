@@ -393,7 +393,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     ("resample_risk_curve", "n_trials", COUNT),
     ("resample_risk_curve", "ridge", [-1.0, NAN, "1", [1.0, 2.0, 3.0], [1.0, -1.0], None]),
     ("resample_risk_curve", "intercept", [None, "yes", 1]),
-    ("resample_risk_curve", "n_jobs", [0, 1.5, None, True]),
+    ("resample_risk_curve", "n_jobs", [0, 1.5, "2", True]),
     ("recommend", "target", [0.0, -1.0, NAN, INF, "1", True]),
     ("Population.truncate", "size", [*SIZE, 3]),
     ("head_risk", "n_samples", COUNT),

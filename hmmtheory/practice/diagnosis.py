@@ -309,7 +309,7 @@ def diagnose(
     curves = [
         predict_risk(scores, y, n, sizes, rows=option).risk for option in ("elliptical", "gaussian")
     ]
-    finite = np.isfinite(curves[1])
+    finite = np.isfinite(curves[1]) & (curves[1] > 0)
     ratios = curves[0][finite] / curves[1][finite]
     effect = float(ratios[np.abs(np.log(ratios)).argmax()]) if finite.any() else 1.0
 
@@ -412,7 +412,8 @@ def _silent_draws(
 ) -> float:
     """Return the share of draws of n > rank rows that hardly vary along some direction."""
     rows, directions = scores.shape
-    m = max(min(n, 3 * rows // 4), directions + 2)
+    # Repeated rows may leave fewer different ones than directions would need.
+    m = min(max(min(n, 3 * rows // 4), directions + 2), rows)
     cost = directions**2 * (m + 8 * directions)
     draws, twins = (int(np.clip(work / cost, 20, most)) for work, most in ((5e9, 200), (2e9, 50)))
 

@@ -420,7 +420,7 @@ class _Pool(NamedTuple):
     @classmethod
     def of(cls, features: Any, responses: Any, unlabelled: Any, order: Any, rng: Any) -> _Pool:
         x, y = as_rows(features, responses)
-        extra = as_unlabelled(unlabelled, x.shape[1])
+        extra = as_unlabelled(unlabelled, features, x.shape[1])
         if str(order) not in ORDERS:
             raise ValueError(f"order must be one of {ORDERS}; got {order!r}")
         if order == "variance":
