@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import io
 import itertools
 import json
@@ -28,6 +27,7 @@ from hmmtheory._trials import workers
 from hmmtheory.curves import RiskCurve, pool_curves
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.simulation import simulate_risk_curve
+from hmmtheory.studies._fingerprint import fingerprint, package_code
 from hmmtheory.tasks import Representation
 from hmmtheory.theory import risk_curve
 
@@ -117,7 +117,8 @@ def study(
     ------
     ValueError
         If an argument is outside its range, a point occurs twice or holds anything but numbers,
-        strings, booleans, None and lists of these, or other code wrote the `folder`.
+        strings, booleans, None and lists of these, other code wrote the `folder`, or with a
+        folder `simulate` is not a plain function (a partial, a method, a closure, an object).
     ImportError
         If `folder` is given and pyarrow is not installed.
 
@@ -443,12 +444,7 @@ def _open(folder: str | os.PathLike[str] | None, simulate: Callable[..., RiskCur
         path.mkdir(parents=True, exist_ok=True)
     except (TypeError, FileExistsError, NotADirectoryError) as error:
         raise ValueError(f"folder must be the path of a folder; got {folder!r}") from error
-    try:
-        own = inspect.getsource(simulate)
-    except (OSError, TypeError):  # made at run time
-        own = ""
-    package = sorted(Path(__file__).parent.parent.rglob("*.py"))
-    code = _digest([own, [file.read_text("utf-8") for file in package]])
+    code = _digest([fingerprint(simulate), package_code(Path(__file__).parent.parent)])
     note = path / _MANIFEST
     if not note.exists():
         made_by = {
