@@ -27,6 +27,8 @@ def principal_directions(centred: FloatArray) -> tuple[FloatArray, FloatArray]:
     if largest == 0.0:
         return np.empty(0), np.empty((p, 0))
     scales = np.sqrt(np.square(centred / largest).sum(axis=0))
+    # What centring leaves of a constant column is rounding, and no direction.
+    scales[scales <= 1e-14 * scales.max()] = 0.0
     varies = scales > 0
     if scales[varies].max() > _GRADED * scales[varies].min():
         lengths, vectors = graded_system(centred, largest * scales)

@@ -57,8 +57,12 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
         head = np.zeros((0, y.shape[1]))
     else:
         scales = np.sqrt(np.square(x / max(float(np.abs(x).max()), 1e-300)).sum(axis=0))
-        scales[scales == 0.0] = 1.0
-        graded = bool(scales.max() > 10.0 * scales.min())
+        # What centring leaves of a constant column is rounding, and no feature.
+        silent = scales <= 1e-14 * scales.max()
+        x = np.where(silent, 0.0, x)
+        scales[silent] = 1.0
+        spread = scales[~silent]
+        graded = bool(spread.size and spread.max() > 10.0 * spread.min())
         if graded:
             # The rank must not depend on the units of a column, and at full rank nothing does.
             u, s, vt = linalg.svd(x / scales, full_matrices=False)

@@ -150,7 +150,11 @@ def study(
     hidden = not as_flag("progress", progress)
     points = _points(grid)
     store = _open(folder, simulate)
-    name = [getattr(simulate, part, "") for part in ("__module__", "__qualname__")]
+    # Draws hang on this name: it stays what it was when the wing was one module.
+    module = getattr(simulate, "__module__", "").replace(
+        "hmmtheory.studies.study", "hmmtheory.studies"
+    )
+    name = [module, getattr(simulate, "__qualname__", "")]
     keys = [_digest([name, seed, chunk, point]) for point in points]
 
     parts: list[list[RiskCurve]] = [[] for _ in points]
