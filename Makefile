@@ -54,10 +54,10 @@ notebooks: install ## re-execute notebooks in place, normalised (NOTEBOOKS="chap
 	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
 
 pretrain: install ## train the Shakespeare models of chapter 10 again (an hour of one core; resumes)
-	$(BIN)/python chapters/shakespeare.py
+	cd chapters && ../$(BIN)/python -m book.shakespeare
 
 larger-study: install ## run the study of chapter 13 again (over an hour of one core; resumes)
-	$(BIN)/python chapters/larger_study.py
+	cd chapters && ../$(BIN)/python -m book.larger_study
 
 lock: $(VENV)/.uv ## resolve pyproject.toml into requirements.txt (UPGRADE=1 takes newer versions)
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

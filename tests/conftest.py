@@ -8,8 +8,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-TOOLS = Path(__file__).resolve().parents[1] / "tools"
-sys.path.insert(0, str(TOOLS))
+ROOT = Path(__file__).resolve().parents[1]
+# The book's tools, and `book`, the package that its notebooks share.
+sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "chapters")]
 
 
 def skip_or_fail(reason: str) -> NoReturn:

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from book import embeddings
+from book.embeddings import RatedWords, one_per_stem, package_file, stem
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "chapters"))
-import embeddings
-from embeddings import RatedWords, one_per_stem, package_file, stem
-
-CHAPTERS = Path(embeddings.__file__).parent
+CHAPTERS = Path(embeddings.__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +150,7 @@ def test_a_missing_package_is_named() -> None:
 
 def test_neither_package_is_imported() -> None:
     script = (
-        "import sys, embeddings; embeddings.rated_words(); "
+        "import sys; from book import embeddings; embeddings.rated_words(); "
         "print(sorted({'wordllama', 'vaderSentiment'} & set(sys.modules)))"
     )
     found = subprocess.run(

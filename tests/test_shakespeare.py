@@ -2,16 +2,13 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from book import shakespeare
 from hmmlearn.hmm import CategoricalHMM as BaumWelch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "chapters"))
-import shakespeare
 
 SNIPPET = """# A Play
 

@@ -1,9 +1,9 @@
 """The study behind Chapter 13: how fast R3 and R3′ become exact as n grows.
 
 ``make larger-study`` runs it in about an hour of one core, on all of the machine's, and goes on
-where it was stopped; with the address of a Dask scheduler, ``python chapters/larger_study.py
-tcp://host:8786``, a cluster does.  The chapter reads the table that it leaves beside this file,
-and draws some of its points again.
+where it was stopped; with the address of a Dask scheduler, ``python -m book.larger_study
+tcp://host:8786`` in the folder ``chapters``, a cluster does.  The chapter reads the table that it
+leaves beside this file, and draws some of its points again.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import platform
 import sys
+import tempfile
+import zipfile
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from hmmtheory import RiskCurve, elliptical_factors, risk_factors, study
 from hmmtheory._trials import one_blas_thread
 
 Array = NDArray[np.float64]
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 TABLE, PROVENANCE = HERE / "larger_study.csv", HERE / "larger_study.json"
 SEED = 2024
 
@@ -174,6 +176,14 @@ def read_table() -> pd.DataFrame:
     return table.assign(case=cases)
 
 
+def as_archive(path: Path) -> str:
+    """Write the modules of this package to a zip file, from which workers can import them."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for module in sorted(HERE.glob("*.py")):
+            archive.write(module, Path(HERE.name, module.name))
+    return str(path)
+
+
 def main(address: str | None = None) -> None:
     """Run the study, on a Dask cluster if its scheduler's address is given, and store it."""
     where: Any = nullcontext()
@@ -182,7 +192,8 @@ def main(address: str | None = None) -> None:
         from dask.distributed import Client
 
         client = Client(address)
-        client.upload_file(__file__)
+        with tempfile.TemporaryDirectory() as folder:
+            client.upload_file(as_archive(Path(folder) / "book.zip"))
         where = joblib.parallel_config(backend="dask", wait_for_workers_timeout=600)
     tables = []
     with client, where:
@@ -215,7 +226,6 @@ def main(address: str | None = None) -> None:
 
 if __name__ == "__main__":
     # Under a name of its own, which workers on other machines can import.
-    sys.path.insert(0, str(HERE))
-    import larger_study
+    from book import larger_study
 
     larger_study.main(*sys.argv[1:2])

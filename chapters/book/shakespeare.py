@@ -1,6 +1,6 @@
 """The plays, the alphabet and the pretrained hidden Markov models of chapter 10.
 
-    python chapters/shakespeare.py [--jobs N] [--work FOLDER] [--output FILE]
+    cd chapters; python -m book.shakespeare [--jobs N] [--work FOLDER] [--output FILE]
 
 trains every model again, by Baum-Welch with hmmlearn, and rewrites ``shakespeare.npz`` next to this
 file.  That takes about an hour of one core.  Each finished model is kept in the work
@@ -54,7 +54,7 @@ HELD_OUT = (
 
 HERE = Path(__file__).resolve().parent
 PACK = HERE / "shakespeare.npz"
-WORK = HERE.parent / "build" / "shakespeare"
+WORK = HERE.parents[1] / "build" / "shakespeare"
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
