@@ -3,6 +3,8 @@
 import ast
 import re
 import subprocess
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +99,43 @@ def test_no_file_names_a_folder_of_the_machine_it_was_written_on() -> None:
         and folder.search((ROOT / name).read_text(encoding="utf-8", errors="ignore"))
     ]
     assert found == []
+
+
+SHARING = [p for p in NOTEBOOKS if "book import" in p.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("path", SHARING, ids=lambda path: path.stem)
+def test_a_notebook_downloaded_alone_says_at_once_what_it_needs(path: Path, tmp_path: Path) -> None:
+    first = code_cells(path)[0].source
+    script = "import sys; sys.path = [p for p in sys.path if 'chapters' not in p]\n" + first
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 1
+    assert "ImportError: this notebook shares code and data" in found.stderr
+    assert "book.zip" in found.stderr.splitlines()[-1]
+
+
+def test_the_archive_that_the_site_serves_is_all_that_notebooks_share(tmp_path: Path) -> None:
+    from book_extension import write_package
+
+    write_package(tmp_path / "book.zip")
+    zipfile.ZipFile(tmp_path / "book.zip").extractall(tmp_path)
+    script = (
+        "import sys; sys.path = [p for p in sys.path if 'chapters' not in p]\n"
+        "import book; from book import shakespeare, larger_study\n"
+        "print(shakespeare.Pretrained().settings.sizes, len(larger_study.read_table()) > 100)\n"
+        "print(book.__file__)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert "True" in found.stdout.splitlines()[0]
+    assert found.stdout.splitlines()[1].startswith(str(tmp_path.resolve()))
+    # Nothing that git keeps in the folder is left out.
+    tracked = subprocess.run(
+        ["git", "-C", CHAPTERS / "book", "ls-files"], capture_output=True, text=True, check=False
+    ).stdout.split()
+    if not tracked:
+        pytest.skip("not a checkout")
+    assert set(tracked) <= {p.name for p in (tmp_path / "book").iterdir()}

@@ -5,11 +5,13 @@
 - Scripts for launching live kernels, which need a server, are left out.
 - The book's style sheet and script are added, and the explorer's formulas, generated from the
   package.
+- ``chapters/book``, the code and data that notebooks share, is served as ``_static/book.zip``.
 - ``{glue:figure}`` learns the option ``:doc:``, so a page can show another page's figure.
 """
 
 from __future__ import annotations
 
+import zipfile
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,6 +26,7 @@ from sphinx.util.fileutil import copy_asset
 
 MATHJAX = "tex-svg-full.js"
 STATIC = Path(__file__).parent / "_static"
+PACKAGE = Path(__file__).resolve().parents[1] / "chapters" / "book"
 
 
 def find_mathjax() -> Path:
@@ -69,12 +72,21 @@ def drop_thebe_scripts(app: Sphinx, doctree: nodes.document, docname: str) -> No
             node.parent.remove(node)
 
 
+def write_package(path: Path) -> None:
+    """Write `chapters/book` to a zip file, for whoever downloads a single notebook."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(PACKAGE.iterdir()):
+            if file.is_file():
+                archive.write(file, Path(PACKAGE.name, file.name))
+
+
 def finish(app: Sphinx, exception: Exception | None) -> None:
     """Copy MathJax and the explorer's formulas into the site, and remove thebe's files."""
     if exception is None and app.builder.format == "html":
         static = Path(app.outdir) / "_static"
         copy_asset(find_mathjax(), static / "mathjax")
         explorer.write(static)
+        write_package(static / "book.zip")
         for file in static.glob("sphinx-thebe.*"):
             file.unlink()
 
