@@ -19,11 +19,11 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env install book pdf test browser lint format notebooks pretrain larger-study bench lock clean distclean
+.PHONY: help env install book pdf test browser lint format notebooks pretrain pretrain-transformers larger-study bench lock clean distclean
 
 help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-21s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 book: install ## execute every notebook and build the book into _build/html
 	rm -rf _build
@@ -55,6 +55,9 @@ notebooks: install ## re-execute notebooks in place, normalised (NOTEBOOKS="chap
 
 pretrain: install ## train the Shakespeare models of chapter 10 again (an hour of one core; resumes)
 	cd chapters && ../$(BIN)/python -m book.shakespeare
+
+pretrain-transformers: install ## train the small transformers again (PyTorch; minutes on a GPU, a day of one core; resumes)
+	cd chapters && ../$(BIN)/python -m book.pretrain_transformers
 
 larger-study: install ## run the study of chapter 13 again (over an hour of one core; resumes)
 	cd chapters && ../$(BIN)/python -m book.larger_study
