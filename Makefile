@@ -19,7 +19,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env install book pdf test browser lint format notebooks pretrain pretrain-transformers larger-study bench lock clean distclean
+.PHONY: help env install book pdf test browser lint format notebooks pretrain pretrain-transformers llm-features larger-study bench lock clean distclean
 
 help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -58,6 +58,10 @@ pretrain: install ## train the Shakespeare models of chapter 10 again (an hour o
 
 pretrain-transformers: install ## train the small transformers again (PyTorch; minutes on a GPU, a day of one core; resumes)
 	cd chapters && ../$(BIN)/python -m book.pretrain_transformers
+
+ARCHIVE ?= vaderSentiment-3.3.2.tar.gz
+llm-features: install ## compute the features of chapter 14 again (minutes; packages: see smollm2.py)
+	cd chapters && ../$(BIN)/python -m book.smollm2 $(abspath $(ARCHIVE))
 
 larger-study: install ## run the study of chapter 13 again (over an hour of one core; resumes)
 	cd chapters && ../$(BIN)/python -m book.larger_study

@@ -20,6 +20,7 @@ import ast
 import importlib.util
 import io
 import tarfile
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,7 +147,7 @@ def rated_sentences(path: Path = FEATURES) -> RatedSentences:
             states,
             a["gain"].astype(float),
         )
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"path must be a file of features; {path.name} is not: {error}") from error
 
 
