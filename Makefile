@@ -14,6 +14,14 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 # Processes run side by side; BLAS threads on top would only fight for the same cores.
 export OPENBLAS_NUM_THREADS := 1
 export OMP_NUM_THREADS := 1
+# Nothing is left outside this folder, and no home is needed.
+export XDG_CACHE_HOME := $(CURDIR)/$(VENV)/cache
+export MPLCONFIGDIR := $(CURDIR)/$(VENV)/cache/matplotlib
+export IPYTHONDIR := $(CURDIR)/$(VENV)/cache/ipython
+export JUPYTER_CONFIG_DIR := $(CURDIR)/$(VENV)/cache/jupyter
+export JUPYTER_DATA_DIR := $(CURDIR)/$(VENV)/cache/jupyter/data
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/cache/jupyter/runtime
+export DASK_TEMPORARY_DIRECTORY := $(CURDIR)/$(VENV)/cache/dask
 # An environment activated in the caller's shell must not mislead uv or Sphinx.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
@@ -25,11 +33,8 @@ help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-21s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-book: install ## execute every notebook and build the book into _build/html
-	rm -rf _build
-	$(BIN)/jupyter-book build . -W -n --keep-going
-	$(BIN)/python tools/check_site.py $(SITE)
-	@echo "The book is at $(SITE)/index.html"
+book: install ## execute every notebook once, side by side, and build the book into _build/html
+	$(BIN)/python tools/book.py $(BOOK_ARGS)
 
 pdf: install ## print the book to one PDF (needs Chromium), linked from its front page
 	test -f $(SITE)/index.html || $(MAKE) book
@@ -66,7 +71,7 @@ llm-features: install ## compute the features of chapter 14 again (minutes; pack
 larger-study: install ## run the study of chapter 13 again (over an hour of one core; resumes)
 	cd chapters && ../$(BIN)/python -m book.larger_study
 
-lock: $(VENV)/.uv ## resolve pyproject.toml into requirements.txt (UPGRADE=1 takes newer versions)
+lock: env ## resolve pyproject.toml into requirements.txt (UPGRADE=1 takes newer versions)
 	$(UV) pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
 		--no-header --no-emit-index-url --no-emit-find-links --quiet \
 		$(if $(UPGRADE),--upgrade) -o requirements.txt
@@ -82,27 +87,9 @@ clean: ## remove what was built
 distclean: clean ## remove the virtual environment as well
 	rm -rf $(VENV)
 
-env: $(VENV)/.requirements ## create .venv with the locked environment
-install: $(VENV)/.installed ## the same, with hmmtheory itself
+# What is installed is remembered by content; an interrupted installation is repaired.
+env: ## create .venv with the locked environment
+	@$(PYTHON) tools/install.py --only-packages
 
-$(VENV)/.python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or later is needed; try make PYTHON=python3.12"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	@touch $@
-
-# uv installs in seconds; where it can't be had, pip does the same in a minute. The lock is
-# complete, so neither looks for more.
-$(VENV)/.uv: | $(VENV)/.python
-	-$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@touch $@
-
-$(VENV)/.requirements: requirements.txt | $(VENV)/.uv
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps -r requirements.txt || \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.txt
-	@touch $@
-
-$(VENV)/.installed: pyproject.toml $(VENV)/.requirements
-	$(UV) pip install --quiet --python $(BIN)/python --no-deps -e . || \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	@touch $@
+install: ## the same, with hmmtheory itself
+	@$(PYTHON) tools/install.py

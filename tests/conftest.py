@@ -1,4 +1,4 @@
-"""Longest first; every failing cell in one list; a headless Chromium for the tests that need one."""
+"""Longest first; every failing cell in one list; a headless Chromium for tests that need one."""
 
 import json
 import os

@@ -223,7 +223,7 @@ def test_stored_notebooks_do_not_depend_on_the_order_of_keys(tmp_path: Path) -> 
     assert path.read_bytes() == first
 
 
-FAILING = '''
+FAILING = """
 import nbformat
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
@@ -238,7 +238,7 @@ cells = [
         new_output("execute_result", data={"text/plain": "1"}, execution_count=6)]),
 ]
 nbformat.write(new_notebook(cells=cells), "chapters/01_a.ipynb")
-'''
+"""
 
 
 @pytest.mark.parametrize("workers", [[], ["-n", "2", "--dist=loadscope"]], ids=["one", "two"])

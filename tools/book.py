@@ -82,7 +82,8 @@ def blas() -> list[str]:
     """Return the BLAS kernels that run here, as the processor and the environment choose them."""
     probe = (
         "import json, numpy, scipy.linalg, threadpoolctl as t;"
-        "print(json.dumps(sorted(f'{i.get(\"architecture\")} {i[\"version\"]} {i[\"num_threads\"]}'"
+        "keys = 'architecture', 'version', 'num_threads';"
+        "print(json.dumps(sorted(' '.join(str(i.get(k)) for k in keys)"
         " for i in t.threadpool_info())))"
     )
     run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)

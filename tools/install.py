@@ -25,6 +25,8 @@ VENV = ROOT / ".venv"
 BIN = VENV / "bin"
 PYTHON = BIN / "python"
 MARKER = VENV / ".installing"
+WHEELS = VENV / "cache" / "wheels"
+PIP = (PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check")
 #: Kept when an environment is made anew.
 KEPT = ("cache", ".lock-install")
 LOCK = ROOT / "requirements.txt"
@@ -47,9 +49,12 @@ def alone() -> Iterator[None]:
         yield
 
 
-def call(*command: str | Path, check: bool = True) -> bool:
+def call(*command: str | Path, check: bool = True, quiet: bool = False) -> bool:
     """Run a command; say whether it succeeded, or stop if it had to."""
-    status = subprocess.run([str(part) for part in command], cwd=ROOT, close_fds=False).returncode
+    said = subprocess.DEVNULL if quiet else None
+    status = subprocess.run(
+        [str(part) for part in command], cwd=ROOT, stderr=said, close_fds=False, check=False
+    ).returncode
     if status and check:
         raise SystemExit(f"{' '.join(str(part) for part in command)}: exit status {status}")
     return status == 0
@@ -87,19 +92,23 @@ def create() -> None:
     MARKER.touch()
     call(sys.executable, "-m", "venv", VENV)
     # uv installs in seconds; where it can't be had, pip does the same in a minute.
-    call(PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "uv",
-         check=False)  # fmt: skip
+    if not any(WHEELS.glob("uv-*.whl")):
+        call(*PIP, "download", "uv", "--no-deps", "--dest", VENV / "cache" / "new", check=False)
+        if any((VENV / "cache" / "new").glob("uv-*.whl")):
+            (VENV / "cache" / "new").replace(WHEELS)
+    call(*PIP, "install", "--no-index", "--find-links", WHEELS, "uv", check=False)
 
 
 def install(*arguments: str | Path) -> None:
     """Install with uv, or else with pip; the lock is complete, so neither looks for more."""
-    if (BIN / "uv").exists() and call(
-        BIN / "uv", "pip", "install", "--quiet", "--python", PYTHON, "--no-deps", *arguments,
-        check=False,
-    ):  # fmt: skip
-        return
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    call(*pip, *arguments)
+    uv = [BIN / "uv", "pip", "install", "--quiet", "--python", PYTHON, "--no-deps"]
+    if (BIN / "uv").exists():
+        # What was installed before needs no network.
+        if call(*uv, "--offline", *arguments, check=False, quiet=True):
+            return
+        if call(*uv, *arguments, check=False):
+            return
+    call(*PIP, "install", "--no-deps", *arguments)
 
 
 def main() -> int:
@@ -107,7 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only-packages", action="store_true", help="leave hmmtheory out")
     options = parser.parse_args()
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036
         raise SystemExit("Python 3.11 or later is needed; try make PYTHON=python3.12")
     # Copies outside the project would be left behind; links within one disk cost nothing.
     os.environ.setdefault("UV_CACHE_DIR", str(VENV / "cache" / "uv"))
