@@ -34,7 +34,7 @@ help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-21s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 book: install ## execute every notebook once, side by side, and build the book into _build/html
-	$(BIN)/python tools/book.py $(BOOK_ARGS)
+	$(BIN)/python tools/build_book.py $(BOOK_ARGS)
 
 pdf: install ## print the book to one PDF (needs Chromium), linked from its front page
 	test -f $(SITE)/index.html || $(MAKE) book

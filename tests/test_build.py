@@ -15,7 +15,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 pytest.importorskip("nbclient")
-book = pytest.importorskip("book")
+book = pytest.importorskip("build_book")
 notebooks = pytest.importorskip("notebooks")
 
 CELLS = [

@@ -1,6 +1,6 @@
 """Build the book: execute each notebook once, then make the pages from those runs.
 
-    python tools/book.py
+    python tools/build_book.py
 
 A run is kept in ``_build/runs`` as soon as it has finished, and used again only if nothing that it
 depends on has changed: the notebook's code, the package, the files beside the chapters, the lock,
@@ -171,7 +171,8 @@ def build_pages() -> int:
     # An incremental build after one with warnings would call the site good.
     for left in (SITE, BUILD / ".doctrees"):
         shutil.rmtree(left, ignore_errors=True)
-    command = [sys.executable, "-m", "jupyter_book", "build", str(SOURCE)]
+    start = "from jupyter_book.cli.main import main; main()"
+    command = [sys.executable, "-c", start, "build", str(SOURCE)]
     command += ["--path-output", str(ROOT), "--config", str(ROOT / "_config.yml")]
     return subprocess.run([*command, "-W", "-n", "--keep-going"], cwd=ROOT, check=False).returncode
 
