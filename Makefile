@@ -27,7 +27,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env install book pdf test browser lint format notebooks pretrain pretrain-transformers llm-features larger-study bench lock clean distclean
+.PHONY: help env install book pdf test portable browser lint format notebooks pretrain pretrain-transformers llm-features larger-study bench lock clean distclean
 
 help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -42,6 +42,9 @@ pdf: install ## print the book to one PDF (needs Chromium), linked from its fron
 
 test: lint ## lint, then unit tests, doctests and a strict re-run of every notebook
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+portable: install ## notebooks and numeric tests under every BLAS kernel, without SIMD, with lowest versions
+	$(BIN)/python tools/portable.py --lowest
 
 browser: install ## open every built page in Chromium: after make book
 	HMMTHEORY_REQUIRE_BROWSER=1 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_browser.py tests/test_explorer.py

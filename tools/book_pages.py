@@ -4,6 +4,7 @@
 - ``{same-table} chapter table-name`` shows a table of another page, so that it is written once.
 - ``{versions}`` lists the versions that built the book.
 - ``{run-times}`` lists how long each notebook of this build took.
+- ``{portable}`` shows what ``make portable`` last found, from ``tools/portable.json``.
 - ``{benchmarks} part`` shows a part of the recorded results in ``benchmarks/results.json``.
 - A numbered box wears its status (exact, asymptotic, empirical) as a class, for the style sheet.
 - Launch buttons appear if ``html_context.repository`` names a repository.
@@ -105,6 +106,25 @@ class RunTimes(SphinxDirective):
             )  # fmt: skip
             rows.append([reference, nodes.Text(f"{seconds:.1f}")])
         return [table(["notebook", "seconds"], rows)] if rows else []
+
+
+class Portable(SphinxDirective):
+    """``{portable}``: the record of ``make portable``, under a heading; without one, nothing."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return one row for each setting."""
+        path = ROOT / "tools" / "portable.json"
+        self.env.note_dependency(str(path))
+        if not path.is_file():
+            return []
+        heads = ["setting", "BLAS kernel", "NumPy", "SciPy", "passed", "failed", "seconds"]
+        keys = ["name", *(head.lower() for head in heads[2:])]
+        keys.insert(1, "kernel")
+        rows: list[list[nodes.Node]] = [
+            [nodes.Text(str(row[key])) for key in keys]
+            for row in json.loads(path.read_text("utf-8"))["rows"]
+        ]
+        return [nodes.rubric("", "Other processors and versions"), table(heads, rows)]
 
 
 class Benchmarks(SphinxDirective):
@@ -232,6 +252,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("same-table", SameTable)
     app.add_directive("versions", Versions)
     app.add_directive("run-times", RunTimes)
+    app.add_directive("portable", Portable)
     app.add_directive("benchmarks", Benchmarks)
     app.add_node(Placeholder)
     app.add_post_transform(FillPlaceholders)
