@@ -78,12 +78,12 @@ def make_lowest() -> str:
     """Install the lowest declared versions of what the package needs; return their Python."""
     uv, python = ROOT / ".venv" / "bin" / "uv", LOWEST / "bin" / "python"
     subprocess.run([uv, "venv", "--quiet", "--clear", LOWEST], check=True)
-    subprocess.run(
-        [uv, "pip", "install", "--quiet", "--python", python, "--resolution", "lowest-direct",
-         "pytest", "pytest-xdist", "hypothesis>=6.100", "nbformat", "mpmath",
-         f"{ROOT}[study,practice]"],
-        check=True,
-    )  # fmt: skip
+    install = [uv, "pip", "install", "--quiet", "--python", python]
+    package = f"{ROOT}[study,practice]"
+    subprocess.run([*install, "--resolution", "lowest-direct", package], check=True)
+    # What only runs the tests may be new.
+    runners = ["pytest", "pytest-xdist", "hypothesis", "nbformat", "mpmath"]
+    subprocess.run([*install, *runners], check=True)
     return str(python)
 
 
