@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+import sys
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,59 +13,135 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
+#: Features and labels may be as large as this and as small as its inverse: fourth powers of
+#: either, and squares of their ratio, are then still numbers of float64.
+LARGEST = 1e75
+#: Whole-number labels of at most so many different values are taken to be classes.
+_MOST_CLASSES = 20
+_ENCODE = "classes must be encoded as numbers, one column each (one-hot)"
+
+
+def warn_caller(message: str) -> None:
+    """Warn at the line outside this package that called into it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and _is_ours(frame.f_globals):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, UserWarning, stacklevel=level)
+
+
+def _is_ours(names: dict[str, Any]) -> bool:
+    return str(names.get("__name__")).split(".")[0] == __name__.split(".")[0]
+
+
+def shown(value: Any) -> str:
+    """Return what a message shows of a value: its repr on one line, not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # even the repr of an int may fail, if it has too many digits
+        text = f"an object of type {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
 
 def as_array(name: str, value: Any, *, finite: bool = True) -> FloatArray:
-    """Return a writable float64 copy of real numbers of any shape."""
-    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
-        count = int(np.ma.getmaskarray(value).sum())
-        raise ValueError(f"{name} must have no missing values; got {count} masked ones")
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
-        raise ValueError(f"{name} must be dense; got a sparse array (pass its .toarray())")
-    try:
-        raw = _plain_array(name, value)
-        if raw.dtype.kind not in "biuf":
-            raise TypeError(_hint(raw))
-        with np.errstate(over="ignore"):
-            array = np.array(raw, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        if str(error).startswith(f"{name} "):
-            raise
-        detail = f" ({error})" if isinstance(error, TypeError) and str(error) else ""
-        raise ValueError(
-            f"{name} must hold real numbers in a rectangular array; "
-            f"got {type(value).__name__}{detail}"
-        ) from error
+    """Return a writable float64 copy of real numbers of any shape.
+
+    Lists, arrays, data frames and tensors of any real type are taken.  What is missing, masked
+    or no number is refused, with its place.
+    """
+    frame = _as_frame(value)
+    if frame is not None:
+        array = _from_frame(name, frame)
+        array = array if frame is value else array[:, 0]
+    else:
+        array = _from_sequence(name, value)
     if finite and not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite; got NaN or infinity")
+        bad = ~np.isfinite(array)
+        raise ValueError(
+            f"{name} must be finite; got {np.isnan(array).sum()} NaN and "
+            f"{np.isinf(array).sum()} infinite values, the first "
+            f"{_place(np.argwhere(bad)[0], frame)}"
+        )
     return array
 
 
-def _plain_array(name: str, value: Any) -> Any:
-    """Return an array of the value; the columns of a data frame may be of several number types."""
-    if not hasattr(value, "dtypes") or not hasattr(value, "to_numpy"):
-        return np.asarray(value)
-    frame = value.to_frame() if getattr(value, "ndim", 2) == 1 else value
+def _as_frame(value: Any) -> Any:
+    """Return a pandas object as a data frame, anything else as None; pandas stays unloaded."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not hasattr(pandas, "DataFrame"):
+        return None
+    if isinstance(value, pandas.api.extensions.ExtensionArray | pandas.Index):
+        return pandas.DataFrame({0: value})
+    if isinstance(value, pandas.Series):
+        return value.to_frame()
+    return value if isinstance(value, pandas.DataFrame) else None
+
+
+def _from_frame(name: str, frame: Any) -> FloatArray:
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]
         raise ValueError(f"{name} must have columns of different names; got {twice!r} twice")
-    columns = []
-    for label, column in frame.items():
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in frame.dtypes):
+        return np.array(frame.to_numpy(dtype=np.float64))
+    array = np.empty(frame.shape)
+    for j, (label, column) in enumerate(frame.items()):
         try:
-            if str(column.dtype) in ("category", "object", "str", "string"):
-                raise TypeError
-            columns.append(column.to_numpy(dtype=np.float64, na_value=np.nan))
-        except (TypeError, ValueError) as error:
+            if column.dtype.kind in "biuf":
+                array[:, j] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+            elif column.dtype == "category":
+                raise TypeError(_ENCODE)
+            else:
+                array[:, j] = _from_raw(column.to_numpy(dtype=object, na_value=np.nan))
+        except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
             raise ValueError(
-                f"{name} must hold real numbers; got column {label!r} of dtype {column.dtype}"
+                f"{name} must hold real numbers; got column {label!r} of dtype {column.dtype} "
+                f"({error})"
             ) from error
-    array = np.column_stack(columns) if columns else np.empty(frame.shape)
-    return array[:, 0] if getattr(value, "ndim", 2) == 1 else array
+    return array
 
 
-def _hint(raw: NDArray[Any]) -> str:
-    if raw.dtype.kind in "USO":
-        return "text or objects; classes must be encoded as numbers, one column each"
-    return f"dtype {raw.dtype}"
+def _from_sequence(name: str, value: Any) -> FloatArray:
+    if hasattr(value, "toarray"):
+        raise ValueError(f"{name} must be dense; got a sparse array (pass its .toarray())")
+    rows = value if isinstance(value, list | tuple) else [value]
+    masked = sum(int(np.ma.getmaskarray(row).sum()) for row in rows if np.ma.isMaskedArray(row))
+    if masked:
+        raise ValueError(f"{name} must have no missing values; got {masked} masked ones")
+    try:
+        raw = np.asarray(value)
+        if raw.dtype.kind == "O" and raw.ndim == 0:
+            raise TypeError("not an array")
+        return _from_raw(raw)
+    except Exception as error:  # any, since a tensor's own error may be of any type
+        hint = " (pass .detach().cpu().float().numpy())" if hasattr(value, "detach") else ""
+        raise ValueError(
+            f"{name} must hold real numbers in a rectangular array; "
+            f"got {type(value).__name__}: {' '.join(str(error).split())}{hint}"
+        ) from error
+
+
+def _from_raw(raw: NDArray[Any]) -> FloatArray:
+    """Return the numbers of a NumPy array, or raise TypeError with the reason."""
+    if raw.dtype.kind == "O":
+        for item in raw.flat:
+            if isinstance(item, str | bytes):
+                raise TypeError(f"text, such as {item!r}; {_ENCODE}")
+            if isinstance(item, complex | np.complexfloating | np.datetime64 | np.timedelta64):
+                raise TypeError(f"{type(item).__name__} objects")
+    elif raw.dtype.kind in "US":
+        raise TypeError(f"text; {_ENCODE}")
+    elif raw.dtype.kind not in "biuf":
+        raise TypeError(f"dtype {raw.dtype}")
+    with np.errstate(over="ignore"):
+        return np.array(raw, dtype=np.float64)
+
+
+def _place(index: NDArray[np.int64], frame: Any) -> str:
+    if index.size == 0:
+        return "alone"
+    if index.size != 2:
+        return f"at position {', '.join(map(str, index))}"
+    column = index[1] if frame is None else repr(frame.columns[index[1]])
+    return f"in row {index[0]}, column {column}"
 
 
 def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None]) -> FloatArray:
@@ -76,13 +156,106 @@ def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None])
     return matrix
 
 
+def as_table(name: str, value: Any, shape: tuple[int | None, int | None]) -> FloatArray:
+    """Return rows of numbers as :func:`as_matrix` does; each column's scale must be ordinary."""
+    table = as_matrix(name, value, shape)
+    if table.size:
+        largest = np.maximum(table.max(axis=0), -table.min(axis=0))
+        extreme = np.flatnonzero((largest > LARGEST) | ((largest > 0) & (largest < 1 / LARGEST)))
+        if extreme.size:
+            names = _names(value) or range(table.shape[1])
+            raise ValueError(
+                f"{name} must have columns between {1 / LARGEST:g} and {LARGEST:g} in size, since "
+                f"squares of others over- or underflow: change their unit; got column "
+                f"{names[extreme[0]]!r} of size {largest[extreme[0]]:.3g}"
+            )
+    return table
+
+
+def as_rows(features: Any, responses: Any) -> tuple[FloatArray, FloatArray]:
+    """Return features (N, p) and responses (N, q), N >= 2, as matrices; a vector is one output."""
+    x = as_table("features", features, (None, None))
+    if x.shape[0] < 2:
+        raise ValueError(f"features must have at least 2 rows; got {x.shape[0]}")
+    return x, as_labels(responses, x.shape[0])
+
+
+def as_labels(value: Any, n_rows: int) -> FloatArray:
+    """Return responses (N, q); a vector is one output.
+
+    Labels of integer or boolean type are warned of if they look like classes: one column of at
+    most 20 different values, or a column of several that has from 3 to 20, each value occurring
+    twice on average.
+    """
+    array = as_array("responses", value)
+    y = as_table("responses", array[:, None] if array.ndim == 1 else value, (n_rows, None))
+    if y.shape[1] == 0:
+        raise ValueError(f"responses must have at least one column; got shape {y.shape}")
+    if _are_whole(value):
+        least = 2 if y.shape[1] == 1 else 3
+        for column in y.T:
+            count = np.unique(column).size
+            if least <= count <= min(_MOST_CLASSES, n_rows // 2):
+                warn_caller(
+                    f"responses are whole numbers of {count} different values, and a head takes "
+                    f"them as numbers: if they are classes, encode them, one column each "
+                    "(one-hot); if they are numbers, pass them as floats"
+                )
+                break
+    return y
+
+
+def _are_whole(value: Any) -> bool:
+    frame = _as_frame(value)
+    if frame is not None:
+        return all(dtype.kind in "biu" for dtype in frame.dtypes)
+    raw = np.asarray(value)
+    if raw.dtype.kind == "O":
+        return all(isinstance(item, int | np.integer | np.bool_) for item in raw.flat)
+    return raw.dtype.kind in "biu"
+
+
+def _names(table: Any) -> list[Any]:
+    """Return the names of a data frame's columns; none if it is something else."""
+    names = list(getattr(table, "columns", ()))
+    return names if _as_frame(table) is table or all(isinstance(n, str) for n in names) else []
+
+
+def as_unlabelled(value: Any, features: Any) -> FloatArray:
+    """Return feature rows without labels (M, p); none if the value is None.
+
+    `features` is the labelled table that it belongs to: columns that have names in both are
+    matched by name, others by position.
+    """
+    names, own = _names(features), _names(value)
+    width = len(names) or np.shape(features)[1]
+    if value is None:
+        return np.empty((0, width))
+    if names and own:
+        missing, extra = ([c for c in a if c not in b] for a, b in ((names, own), (own, names)))
+        if missing or extra:
+            raise ValueError(
+                f"unlabelled must have the columns of features; missing {shown(missing)}, too "
+                f"many {shown(extra)}"
+            )
+        if len(own) == len(names):
+            value = value[names]
+    return as_table("unlabelled", value, (None, width))
+
+
 def as_covariance(name: str, value: ArrayLike, size: int | None = None) -> FloatArray:
     """Return `value` as a symmetric positive semidefinite matrix (size, size)."""
     matrix = as_matrix(name, value, (size, size))
     if matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"{name} must be square; got shape {matrix.shape}")
+    variances = np.abs(np.diag(matrix))
+    if ((variances > LARGEST**2) | ((variances > 0) & (variances < LARGEST**-2))).any():
+        raise ValueError(
+            f"{name} must have variances between {LARGEST**-2:g} and {LARGEST**2:g}; got "
+            f"{variances.min():.3g} to {variances.max():.3g}"
+        )
     # Each entry in units of its row and column, so that no unit hides what is wrong elsewhere.
-    own = np.sqrt(np.abs(np.diag(matrix)))
+    own = np.sqrt(variances)
     units = np.outer(own, own)
     gap = np.abs(matrix - matrix.T)
     if (gap > 1e-8 * np.maximum(units, 1e-8 * np.abs(matrix))).any():
@@ -116,28 +289,39 @@ def as_number(
     low, high = "(" if open_minimum else "[", ")" if open_maximum else "]"
     wanted = f"a number in {low}{minimum:g}, {maximum:g}{high}"
     try:
-        if isinstance(value, (bool, np.bool_, str)):
-            raise TypeError
+        raw = np.asarray(value)
+        if raw.ndim or raw.dtype.kind not in "iufO" or np.ma.is_masked(value):
+            raise TypeError("not a number")
         number = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{name} must be {wanted}; got {value!r}") from error
+    except Exception as error:  # a number's own class may raise any
+        raise ValueError(f"{name} must be {wanted}; got {shown(value)}") from error
     below = number <= minimum if open_minimum else number < minimum
     above = number >= maximum if open_maximum else number > maximum
     if np.isnan(number) or below or above or (np.isinf(number) and not allow_infinite):
-        raise ValueError(f"{name} must be {wanted}; got {value!r}")
+        raise ValueError(f"{name} must be {wanted}; got {shown(value)}")
     return number
 
 
 def as_count(name: str, value: Any, *, minimum: int = 1, maximum: int | None = None) -> int:
     """Return `value` as an int within [minimum, maximum]."""
     wanted = f"an integer >= {minimum}" + ("" if maximum is None else f" and <= {maximum}")
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise ValueError(f"{name} must be {wanted}; got {value!r}")
-    if value < minimum or (maximum is not None and value > maximum):
-        raise ValueError(f"{name} must be {wanted}; got {value!r}")
-    if value > np.iinfo(np.int64).max:
-        raise ValueError(f"{name} must be {wanted} and below 2**63; got a number beyond")
-    return int(value)
+    try:
+        count = operator.index(value)
+    except Exception as error:
+        raise ValueError(f"{name} must be {wanted}; got {shown(value)}") from error
+    if isinstance(value, bool) or count < minimum or (maximum is not None and count > maximum):
+        raise ValueError(f"{name} must be {wanted}; got {shown(value)}")
+    if count > np.iinfo(np.int64).max:
+        raise ValueError(f"{name} must be {wanted} and below 2**63; got {shown(value)}")
+    return count
+
+
+def as_option(name: str, value: Any, options: Sequence[str]) -> str:
+    """Return `value` if it is one of the options, which are strings."""
+    if not isinstance(value, str) or value not in options:
+        wanted = ", ".join(map(repr, options))
+        raise ValueError(f"{name} must be one of {wanted}; got {shown(value)}")
+    return str(value)
 
 
 def as_jobs(value: Any) -> int | None:
@@ -160,7 +344,9 @@ def as_sizes(value: Any, maximum: int) -> NDArray[np.int64]:
     try:
         sizes = np.asarray(value if isinstance(value, np.ndarray) else list(value))
     except (TypeError, ValueError) as error:
-        raise ValueError(f"sizes must be a sequence of integers; got {value!r}") from error
+        raise ValueError(f"sizes must be a sequence of integers; got {shown(value)}") from error
+    if np.ma.is_masked(value):
+        raise ValueError(f"sizes must have no missing values; got {shown(value)}")
     if sizes.ndim != 1 or sizes.size == 0 or not np.issubdtype(sizes.dtype, np.integer):
         raise ValueError(
             f"sizes must be a non-empty sequence of integers; got {sizes.dtype} {sizes.shape}"
@@ -170,7 +356,7 @@ def as_sizes(value: Any, maximum: int) -> NDArray[np.int64]:
         raise ValueError("sizes must be strictly increasing; got repeated or unordered sizes")
     if sizes[0] < 0 or sizes[-1] > maximum:
         raise ValueError(
-            f"sizes must lie between 0 and the representation's size {maximum}; "
+            f"sizes must lie between 0 and the number of features, {maximum}; "
             f"got {sizes[0]} to {sizes[-1]}"
         )
     sizes.flags.writeable = False
@@ -180,7 +366,7 @@ def as_sizes(value: Any, maximum: int) -> NDArray[np.int64]:
 def as_flag(name: str, value: Any) -> bool:
     """Return `value` if it is True or False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name} must be True or False; got {value!r}")
+        raise ValueError(f"{name} must be True or False; got {shown(value)}")
     return bool(value)
 
 
@@ -198,7 +384,7 @@ def as_rng(value: Any) -> np.random.Generator:
     """Return ``numpy.random.default_rng(value)``, naming the argument if it can't."""
     try:
         return np.random.default_rng(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(
-            f"rng must be what numpy.random.default_rng accepts; got {value!r}"
+            f"rng must be what numpy.random.default_rng accepts; got {shown(value)}"
         ) from error

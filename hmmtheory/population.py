@@ -17,11 +17,13 @@ from hmmtheory._checks import (
     as_flag,
     as_matrix,
     as_number,
+    as_rows,
+    as_unlabelled,
 )
 from hmmtheory._linalg import covariance_spectrum
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM
-from hmmtheory.samples import as_rows, as_unlabelled, sample_moments
+from hmmtheory.samples import sample_moments
 from hmmtheory.tasks import LinearResponse, Representation
 
 
@@ -263,7 +265,7 @@ class Population:
             if unlabelled is not None:
                 raise ValueError("unlabelled must be None for plain moments; got rows")
             return cls._plug_in(x, y)
-        found = sample_moments(x, y, as_unlabelled(unlabelled, features, x.shape[1]))
+        found = sample_moments(x, y, as_unlabelled(unlabelled, features))
         t, v, b = found.eigenvalues, found.directions, found.head
         signal = (b.T * t) @ b
         return cls((v * t) @ v.T, (v * t) @ b, found.residual_covariance + signal)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
 
-from hmmtheory._checks import FloatArray, as_array, as_matrix
+from hmmtheory._checks import FloatArray
 from hmmtheory._linalg import SAMPLE_RANK_TOLERANCE, principal_directions
 
 
@@ -27,35 +27,6 @@ class SampleMoments(NamedTuple):
     residual_covariance: FloatArray
     residuals: FloatArray
     row_scales: FloatArray
-
-
-def as_rows(features: Any, responses: Any) -> tuple[FloatArray, FloatArray]:
-    """Return features (N, p) and responses (N, q) as matrices; a vector is one output."""
-    x = as_matrix("features", features, (None, None))
-    if x.shape[0] < 2:
-        raise ValueError(f"features must have at least 2 rows; got {x.shape[0]}")
-    y = as_array("responses", responses)
-    y = as_matrix("responses", y[:, None] if y.ndim == 1 else y, (x.shape[0], None))
-    if y.shape[1] == 0:
-        raise ValueError(f"responses must have at least one column; got shape {y.shape}")
-    return x, y
-
-
-def as_unlabelled(value: Any, features: Any, n_features: int) -> FloatArray:
-    """Return feature rows without labels (M, p); none if the value is None.
-
-    Columns of two data frames are matched by name.
-    """
-    if value is None:
-        return np.empty((0, n_features))
-    names, own = (list(getattr(table, "columns", [])) for table in (features, value))
-    if names and own and set(names) != set(own):
-        missing = [name for name in names if name not in own]
-        extra = [name for name in own if name not in names]
-        raise ValueError(
-            f"unlabelled must have the columns of features; missing {missing}, too many {extra}"
-        )
-    return as_matrix("unlabelled", value[names] if names and own else value, (None, n_features))
 
 
 def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> SampleMoments:

@@ -10,11 +10,11 @@ import numpy as np
 from scipy import linalg
 from scipy.spatial import distance
 
-from hmmtheory._checks import FloatArray, as_count, as_rng
+from hmmtheory._checks import FloatArray, as_count, as_rng, as_rows
 from hmmtheory._linalg import principal_directions
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.practice.features import predict_risk
-from hmmtheory.samples import as_rows, sample_moments
+from hmmtheory.samples import sample_moments
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,15 +19,18 @@ from hmmtheory._checks import (
     as_flag,
     as_jobs,
     as_number,
+    as_option,
     as_rng,
+    as_rows,
     as_sizes,
+    as_unlabelled,
     spawn,
 )
 from hmmtheory._linalg import principal_directions
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.curves import RiskCurve
 from hmmtheory.heads import fit_head
-from hmmtheory.samples import as_rows, as_unlabelled, sample_moments
+from hmmtheory.samples import sample_moments
 from hmmtheory.theory import elliptical_factors, minimise_over_ridge, risk_factors
 
 if TYPE_CHECKING:
@@ -118,7 +121,7 @@ def predict_risk(
     optimal = isinstance(ridge, str) and ridge == "optimal"
     lam = 0.0 if optimal else as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
     checked = _as_pool_sizes(sizes, pool)
-    elliptical = _as_rows_option(rows)
+    elliptical = as_option("rows", rows, ROWS) == "elliptical"
     views = [pool.view(int(p), elliptical) for p in checked]
     return _curve(views, checked, n, "optimal" if optimal else lam, intercept)
 
@@ -345,7 +348,7 @@ def recommend(
     if target is not None:
         target = as_number("target", target, minimum=0.0, open_minimum=True)
     checked = _as_pool_sizes(sizes, pool)
-    elliptical = _as_rows_option(rows)
+    elliptical = as_option("rows", rows, ROWS) == "elliptical"
     views = [pool.view(int(p), elliptical) for p in checked]
     curve = _curve(views, checked, n, "optimal", intercept=True)
     best = int(np.argmin(curve.risk))
@@ -420,9 +423,8 @@ class _Pool(NamedTuple):
     @classmethod
     def of(cls, features: Any, responses: Any, unlabelled: Any, order: Any, rng: Any) -> _Pool:
         x, y = as_rows(features, responses)
-        extra = as_unlabelled(unlabelled, features, x.shape[1])
-        if str(order) not in ORDERS:
-            raise ValueError(f"order must be one of {ORDERS}; got {order!r}")
+        extra = as_unlabelled(unlabelled, features)
+        order = as_option("order", order, ORDERS)
         if order == "variance":
             rows = np.vstack([x, extra])
             mean = rows.mean(axis=0)
@@ -468,12 +470,6 @@ def _as_pool_sizes(sizes: Any, pool: _Pool) -> NDArray[np.int64]:
             f"{largest} directions; got {checked[-1]}"
         )
     return checked
-
-
-def _as_rows_option(rows: Any) -> bool:
-    if str(rows) not in ROWS:
-        raise ValueError(f"rows must be one of {ROWS}; got {rows!r}")
-    return bool(rows == "elliptical")
 
 
 def _parts(view: _View, n: int, ridge: float, intercept: bool) -> FloatArray:
