@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,15 +16,16 @@ from hmmtheory._checks import (
     as_covariance,
     as_flag,
     as_matrix,
-    as_number,
     as_rows,
     as_unlabelled,
 )
 from hmmtheory._linalg import covariance_spectrum
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM
+from hmmtheory.moments import Moments
+from hmmtheory.representations import LinearResponse, Representation
 from hmmtheory.samples import sample_moments
-from hmmtheory.tasks import LinearResponse, Representation
+from hmmtheory.signals import Reading, Signal
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +57,8 @@ class Population:
     feature_covariance: FloatArray
     cross_covariance: FloatArray
     response_covariance: FloatArray
+    #: The signal and the representation that the moments were made from, if they were.
+    _source: ClassVar[tuple[Signal, Representation] | None] = None
 
     if TYPE_CHECKING:  # what callers may pass; the fields say what they read
 
@@ -135,14 +138,37 @@ class Population:
         ValueError
             If the chain, the representation and the response have different dimensions.
         """
-        check_dimensions(hmm, representation, response)
-        sigma, w, v = hmm.stationary_covariance, representation.weights, response.weights
-        noise = representation.noise_std**2 * np.eye(representation.size)
-        return cls(
-            w.T @ sigma @ w + noise,
-            w.T @ hmm.autocovariance(1) @ v,
-            v.T @ sigma @ v + response.noise_covariance,
-        )
+        return cls.of_signal(Signal.of_state(hmm, response), representation)
+
+    @classmethod
+    def of_signal(cls, signal: Signal, representation: Representation) -> Population:
+        r"""Return the exact moments of :math:`x = sW + u` and :math:`y = sM + e`.
+
+        :math:`B^*` and :math:`\Omega` come from the signal, not as differences of the moments.
+
+        Parameters
+        ----------
+        signal : hmmtheory.signals.Signal
+            What features and label share.
+        representation : Representation
+            The model.
+
+        Raises
+        ------
+        ValueError
+            If the signal and the representation have different dimensions.
+        """
+        check_dimensions(signal.root.shape[1], representation)
+        seen, y = signal.root @ representation.weights, signal.predictable
+        found = object.__new__(cls)
+        s = seen.T @ seen + representation.noise_std**2 * np.eye(representation.size)
+        fields = (s, seen.T @ y, y.T @ y + signal.noise)
+        names = ("feature_covariance", "cross_covariance", "response_covariance")
+        for name, value in zip(names, fields, strict=True):
+            value.flags.writeable = False
+            object.__setattr__(found, name, value)
+        object.__setattr__(found, "_source", (signal, representation))
+        return found
 
     @classmethod
     def filtered(
@@ -172,11 +198,8 @@ class Population:
         ValueError
             If dimensions differ, or as :meth:`GaussianHMM.filter_covariance`.
         """
-        check_dimensions(hmm, representation, LinearResponse(np.eye(hmm.dim)))
-        sigma, w = hmm.stationary_covariance, representation.weights
-        known = sigma - hmm.filter_covariance(observation_noise_std, length)
-        noise = representation.noise_std**2 * np.eye(representation.size)
-        return cls(w.T @ known @ w + noise, w.T @ known @ hmm.transition, sigma)
+        signal = Signal.of_estimate(hmm, observation_noise_std, length)
+        return cls.of_signal(signal, representation)
 
     @classmethod
     def tokens(
@@ -211,10 +234,7 @@ class Population:
         [[0.144, -0.144]]
         """
         m = as_matrix("embedding", embedding, (hmm.n_tokens, None))
-        noise = as_number("noise_std", noise_std, minimum=0.0) ** 2 * np.eye(m.shape[1])
-        law = hmm.bigram.sum(axis=1)
-        tokens = np.diag(law) - np.outer(law, law)
-        return cls(m.T @ tokens @ m + noise, m.T @ (hmm.bigram - np.outer(law, law)), tokens)
+        return cls.of_signal(Signal.of_token(hmm), Representation(m, noise_std))
 
     @classmethod
     def from_samples(
@@ -298,20 +318,69 @@ class Population:
         return covariance_spectrum(self.feature_covariance)
 
     @cached_property
+    def _reading(self) -> Reading | None:
+        """What a task knows without subtraction; None of a population given by its moments."""
+        if self._source is None:
+            return None
+        signal, representation = self._source
+        return next(signal.readings(representation, [representation.size]))
+
+    @cached_property
+    def moments(self) -> Moments:
+        """What the theory needs of this population."""
+        if self._reading is not None:
+            return self._reading.moments
+        values, vectors = self.spectrum
+        return Moments(values, vectors.T @ self.head, self.residual_covariance)
+
+    @cached_property
     def head(self) -> FloatArray:
         r""":math:`B^* = S^+ C` (p, q), the best linear head (book: Proposition 2.2)."""
+        if self._source is not None and self._reading is not None:
+            return np.asarray(self._source[1].weights.T @ self._reading.coefficients)
         values, vectors = self.spectrum
         return np.asarray((vectors / values) @ (vectors.T @ self.cross_covariance))
 
     @cached_property
     def residual_covariance(self) -> FloatArray:
         r""":math:`\Omega = \Sigma_y - C^\top S^+ C` (q, q), what no linear head removes."""
+        if self._reading is not None:
+            return self._reading.moments.residual_covariance
         omega = self.response_covariance - self.cross_covariance.T @ self.head
         return np.asarray(0.5 * (omega + omega.T))
+
+    def risk_of(self, head: ArrayLike) -> FloatArray:
+        r"""Return the exact risk matrix :math:`\Omega + (B - B^*)^\top S (B - B^*)` of a head.
+
+        Parameters
+        ----------
+        head : array_like, shape (p, q)
+            B, the coefficients of a trained head.
+
+        Returns
+        -------
+        ndarray, shape (q, q)
+            Its trace is the total risk.
+
+        Raises
+        ------
+        ValueError
+            If `head` is not a finite (p, q) matrix.
+
+        Examples
+        --------
+        >>> Population([[2.0]], [[1.0]], [[1.0]]).risk_of([[0.0]]).tolist()
+        [[1.0]]
+        """
+        missed = as_matrix("head", head, self.cross_covariance.shape) - self.head
+        return np.asarray(self.residual_covariance + missed.T @ self.feature_covariance @ missed)
 
     def truncate(self, size: int) -> Population:
         """Return the population of the first `size` features; `size` is in [0, p]."""
         size = as_count("size", size, minimum=0, maximum=self.n_features)
+        if self._source is not None:
+            signal, representation = self._source
+            return Population.of_signal(signal, representation.truncate(size))
         return Population(
             self.feature_covariance[:size, :size],
             self.cross_covariance[:size],
@@ -319,15 +388,9 @@ class Population:
         )
 
 
-def check_dimensions(
-    hmm: GaussianHMM, representation: Representation, response: LinearResponse
-) -> None:
-    """Raise ValueError unless chain, representation and response share the dimension d."""
-    if representation.dim != hmm.dim:
+def check_dimensions(dim: int, representation: Representation) -> None:
+    """Raise ValueError unless the representation reads states of dimension `dim`."""
+    if representation.dim != dim:
         raise ValueError(
-            f"representation must have the chain's dimension {hmm.dim}; got {representation.dim}"
-        )
-    if response.weights.shape[0] != hmm.dim:
-        raise ValueError(
-            f"response must have weights with {hmm.dim} rows; got {response.weights.shape[0]}"
+            f"representation must have the chain's dimension {dim}; got {representation.dim}"
         )

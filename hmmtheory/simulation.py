@@ -17,6 +17,7 @@ from hmmtheory._checks import (
     as_count,
     as_jobs,
     as_number,
+    as_option,
     as_rng,
     as_sizes,
     spawn,
@@ -25,11 +26,11 @@ from hmmtheory._trials import one_blas_thread, workers
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
 from hmmtheory.heads import Columns, NestedFit, fit_head, nested_conditional, nested_path
-from hmmtheory.population import Population, check_dimensions
-from hmmtheory.tasks import LinearResponse, Representation
-from hmmtheory.theory import Risk
+from hmmtheory.moments import Risk
+from hmmtheory.population import Population
+from hmmtheory.representations import LinearResponse, Representation
+from hmmtheory.tasks import DESIGNS, GaussianTask
 
-DESIGNS = ("prompts", "document")
 ESTIMATORS = ("auto", "conditional", "plain")
 #: Below this feature noise, relative to the signal, features are treated as collinear.
 _COLLINEAR = 1e-6
@@ -254,8 +255,7 @@ def simulate_risk_curve(
     >>> curve.trials.tolist()
     [30, 154, 60]
     """
-    label = LinearResponse(np.eye(hmm.dim)) if response is None else response
-    check_dimensions(hmm, representation, label)
+    task = GaussianTask(hmm, representation, response)
     target = target_relative_error
     if target is not None:
         target = as_number(
@@ -271,22 +271,17 @@ def simulate_risk_curve(
     most = trials if target is None else as_count("max_trials", max_trials, minimum=trials)
     lam = as_number("ridge", ridge, minimum=0.0)
     checked = as_sizes(sizes, representation.size)
-    if str(design) not in DESIGNS:
-        raise ValueError(f"design must be one of {DESIGNS}; got {design!r}")
+    design = as_option("design", design, DESIGNS)
     jobs = as_jobs(n_jobs)
     collinear = _is_collinear(representation)
-    exact = (
-        _exact_terms(hmm, representation, label, checked)
-        if _is_conditional(estimator, design, collinear)
-        else None
-    )
-    setting = _Setting(hmm, representation, response, n, checked, design, lam, collinear, exact)
+    exact = _exact_terms(task, checked) if _is_conditional(estimator, design, collinear) else None
+    setting = _Setting(task, n, checked, design, lam, collinear, exact)
     rank = np.minimum(checked, hmm.dim) if collinear else checked
     endless = (lam == 0.0) & (np.abs(rank - n) <= 1)
 
     generator = as_rng(rng)
     counts = np.zeros(checked.size, dtype=np.int64)
-    mean = np.zeros((3, checked.size, label.weights.shape[1]))
+    mean = np.zeros((3, checked.size, task.signal.noise.shape[0]))
     totals, scatter = np.zeros((2, 3, checked.size))
     active, batch = np.arange(checked.size), trials
     with workers(jobs) as pool:
@@ -339,8 +334,7 @@ def simulate_risk_curve(
 
 
 def _is_conditional(estimator: str, design: str, collinear: bool) -> bool:
-    if str(estimator) not in ESTIMATORS:
-        raise ValueError(f"estimator must be one of {ESTIMATORS}; got {estimator!r}")
+    estimator = as_option("estimator", estimator, ESTIMATORS)
     reason = ""
     if design != "prompts":
         reason = "the document design, whose rows are dependent"
@@ -359,9 +353,7 @@ class _Exact(NamedTuple):
 
 
 class _Setting(NamedTuple):
-    hmm: GaussianHMM
-    representation: Representation
-    response: LinearResponse | None
+    task: GaussianTask
     n: int
     sizes: NDArray[np.int64]
     design: str
@@ -375,46 +367,23 @@ class _Setting(NamedTuple):
         return self._replace(sizes=self.sizes[picked], exact=exact)
 
 
-def _exact_terms(
-    hmm: GaussianHMM,
-    representation: Representation,
-    label: LinearResponse,
-    sizes: NDArray[np.int64],
-) -> _Exact:
-    sigma, v = hmm.stationary_covariance, label.weights
-    cross = hmm.autocovariance(1) @ v
-    variance = np.diag(v.T @ sigma @ v) + label.noise_std**2
-    root = symmetric_root(sigma)
-    frames, frame, start = np.empty((sizes.size, *sigma.shape)), np.zeros_like(sigma), 0
-    for k, p in enumerate(map(int, sizes)):
-        block = representation.weights[:, start:p]
-        frame += block @ block.T
-        frames[k], start = frame, p
-    # Push-through: S⁻¹Wᵀ = Wᵀ Σ^{1/2} (Σ^{1/2}WWᵀΣ^{1/2} + σ²I)⁻¹ Σ^{-1/2}, d x d only.
-    middle = root @ frames @ root + representation.noise_std**2 * np.eye(hmm.dim)
-    coefficients = root @ np.linalg.solve(middle, linalg.solve(root, cross, assume_a="pos"))
-    noise = variance - (cross * (frames @ coefficients)).sum(axis=1)
-    return _Exact(noise, coefficients)
+def _exact_terms(task: GaussianTask, sizes: NDArray[np.int64]) -> _Exact:
+    readings = list(task.signal.readings(task.representation, sizes))
+    noise = [np.diag(reading.moments.residual_covariance) for reading in readings]
+    return _Exact(np.array(noise), np.array([reading.coefficients for reading in readings]))
 
 
 def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
     """Return one draw's risk, bias and variance, each (k, q); the last two 0 for a plain draw."""
-    hmm, representation = setting.hmm, setting.representation
-    n, noise_std = setting.n, representation.noise_std
+    representation, n = setting.task.representation, setting.n
     with one_blas_thread():
-        if setting.design == "prompts":
-            pairs = hmm.sample(n, 2, rng)
-            states, following = pairs[:, 0], pairs[:, 1]
-        else:
-            path = hmm.sample(1, n + 1, rng)[0]
-            states, following = path[:-1], path[1:]
-        # Drawn even where they are averaged over: both estimators then see the same features.
-        response = setting.response
-        labels = following if response is None else response.sample(following, rng)
+        # Labels are drawn even where they are averaged over: both estimators then see the same
+        # features.
+        states, labels = setting.task.states_and_labels(n, rng, setting.design)
 
         def columns(start: int, stop: int) -> FloatArray:
-            noise = rng.standard_normal((stop - start, n)).T
-            return np.asarray(states @ representation.weights[:, start:stop] + noise_std * noise)
+            noise = representation.noise_std * rng.standard_normal((stop - start, n)).T
+            return np.asarray(states @ representation.weights[:, start:stop] + noise)
 
         if setting.exact is None:
             return _plain_draw(setting, columns, labels)
@@ -422,25 +391,27 @@ def _trial(setting: _Setting, rng: np.random.Generator) -> FloatArray:
 
 
 def _plain_draw(setting: _Setting, columns: Columns, labels: FloatArray) -> FloatArray:
-    hmm, weights, response = setting.hmm, setting.representation.weights, setting.response
-    sigma, v = hmm.stationary_covariance, np.eye(hmm.dim) if response is None else response.weights
-    noise = 0.0 if response is None else response.noise_std
-    cross, variance = hmm.autocovariance(1) @ v, np.diag(v.T @ sigma @ v) + noise**2
+    weights, signal = setting.task.representation.weights, setting.task.signal
+    variance = np.diag(signal.noise) + np.square(signal.predictable).sum(axis=0)
+    cross = signal.root.T @ signal.predictable
     fits = (
         _collinear_path(columns, weights, labels, setting.sizes)
         if setting.collinear and setting.ridge == 0.0
         else nested_path(columns, weights, labels, setting.sizes, setting.ridge)
     )
+    sigma = setting.task.hmm.stationary_covariance
     draw = np.zeros((3, setting.sizes.size, labels.shape[1]))
     for k, fit in enumerate(fits):
         fitted = (fit.readout * (sigma @ fit.readout - 2.0 * cross)).sum(axis=0)
-        draw[0, k] = variance + fitted + setting.representation.noise_std**2 * fit.squared_norm
+        norm = setting.task.representation.noise_std**2 * fit.squared_norm
+        draw[0, k] = variance + fitted + norm
     return draw
 
 
 def _conditional_draw(setting: _Setting, exact: _Exact, columns: Columns) -> FloatArray:
-    sigma, weights = setting.hmm.stationary_covariance, setting.representation.weights
-    noise_variance = setting.representation.noise_std**2
+    task = setting.task
+    sigma, weights = task.hmm.stationary_covariance, task.representation.weights
+    noise_variance = task.representation.noise_std**2
     draw = np.empty((3, *exact.noise.shape))
     fits = nested_conditional(columns, weights, setting.n, setting.sizes, setting.ridge)
     for k, fit in enumerate(fits):

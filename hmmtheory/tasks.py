@@ -1,223 +1,330 @@
-"""Frozen representations, nested in their size, and the labels a head is asked to predict."""
+"""Tasks: a chain, a frozen representation and a label, with exact moments and draws.
+
+Serves Chapters 1 to 10: whatever is simulated is drawn here, whatever is exact is read here.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import linalg
 
-from hmmtheory._checks import FloatArray, as_array, as_count, as_matrix, as_number, as_rng
+from hmmtheory._checks import (
+    FloatArray,
+    as_count,
+    as_matrix,
+    as_number,
+    as_option,
+    as_rng,
+    as_sizes,
+)
+from hmmtheory.categorical_hmm import CategoricalHMM
+from hmmtheory.gaussian_hmm import GaussianHMM
+from hmmtheory.moments import Moments
+from hmmtheory.population import Population, check_dimensions
+from hmmtheory.representations import LinearResponse, Representation
+from hmmtheory.signals import Signal
+
+DESIGNS = ("prompts", "document")
+
+
+class Task(ABC):
+    """What all tasks share: moments of every size from one signal."""
+
+    representation: Representation
+
+    @property
+    @abstractmethod
+    def signal(self) -> Signal:
+        """What features and label share."""
+
+    @abstractmethod
+    def states_and_labels(
+        self, n_samples: int, rng: Any = None, design: str = "prompts"
+    ) -> tuple[FloatArray, FloatArray]:
+        """Draw what the representation reads (n, d) and the labels (n, q), both centred."""
+
+    def population(self, size: int | None = None) -> Population:
+        """Return the dense moments of the first `size` features, all if omitted.
+
+        Raises
+        ------
+        ValueError
+            If `size` is not in [0, P].
+        """
+        whole = self.representation
+        model = whole if size is None else whole.truncate(size)
+        return Population.of_signal(self.signal, model)
+
+    def moments(self, sizes: Iterable[int] | ArrayLike) -> Iterator[Moments]:
+        """Yield what the theory needs at each size, at a cost that does not grow with it.
+
+        Parameters
+        ----------
+        sizes : sequence of int
+            Strictly increasing sizes within [0, P].
+
+        Raises
+        ------
+        ValueError
+            If a size is not in [0, P] or they don't increase.
+        """
+        checked = as_sizes(sizes, self.representation.size)
+        for reading in self.signal.readings(self.representation, checked):
+            yield reading.moments
+
+    def draw(
+        self, n_samples: int, rng: Any = None, design: str = "prompts"
+    ) -> tuple[FloatArray, FloatArray]:
+        """Draw examples: features (n, P) and labels (n, q), both with mean zero.
+
+        Parameters
+        ----------
+        n_samples : int
+            n >= 1.
+        rng : int, Generator, SeedSequence or None
+            Passed to `numpy.random.default_rng`.
+        design : {"prompts", "document"}
+            n independent sequences with one example each, or n consecutive examples of one.
+
+        Returns
+        -------
+        features, labels : ndarray
+
+        Raises
+        ------
+        ValueError
+            If n < 1 or `design` is unknown.
+        """
+        generator = as_rng(rng)
+        states, labels = self.states_and_labels(n_samples, generator, design)
+        return self.representation.features(states, generator), labels
 
 
 @dataclass(frozen=True, eq=False)
-class Representation:
-    r"""Frozen representation of the token state (book: Definition 1.5).
-
-    .. math:: x = zW + u, \qquad u \sim N(0, \sigma_u^2 I_P)
-
-    The model of size p uses the first p columns of W, so the sizes are nested:
-    ``representation.truncate(p)`` is the model of size p.
+class GaussianTask(Task):
+    """The model sees the state of a Gaussian chain; the label is linear in the next one.
 
     Parameters
     ----------
-    weights : array_like, shape (d, P)
-        The weights W.
-    noise_std : float
-        :math:`\sigma_u \ge 0`, in the units of the feature.
+    hmm : GaussianHMM
+        The chain.
+    representation : Representation
+        The largest model.
+    response : LinearResponse, optional
+        The label; the next state if omitted.
 
     Raises
     ------
     ValueError
-        If `weights` is not a finite matrix or `noise_std` is negative.
+        If dimensions differ.
 
     Examples
     --------
-    >>> Representation([[1.0, 0.0, 2.0]]).truncate(2).weights.shape
-    (1, 2)
+    >>> chain = GaussianHMM.rotation(5, persistence=0.9, rng=0)
+    >>> task = GaussianTask(chain, Representation.gaussian(5, 40, rng=1))
+    >>> x, y = task.draw(20, rng=2)
+    >>> x.shape, y.shape, task.population(10)
+    ((20, 40), (20, 5), Population(n_features=10, n_outputs=5))
     """
 
-    weights: FloatArray
-    noise_std: float = 1.0
-
-    if TYPE_CHECKING:  # what callers may pass; the fields say what they read
-
-        def __init__(self, weights: ArrayLike, noise_std: float = 1.0) -> None: ...
+    hmm: GaussianHMM
+    representation: Representation
+    response: LinearResponse | None = None
 
     def __post_init__(self) -> None:
-        weights = as_matrix("weights", self.weights, (None, None))
-        if weights.shape[0] == 0:
-            raise ValueError(f"weights must have at least one row; got shape {weights.shape}")
-        object.__setattr__(self, "weights", weights)
-        object.__setattr__(self, "noise_std", as_number("noise_std", self.noise_std, minimum=0.0))
-
-    def __repr__(self) -> str:
-        return f"Representation(dim={self.dim}, size={self.size}, noise_std={self.noise_std:.4g})"
-
-    @classmethod
-    def gaussian(
-        cls, dim: int, size: int, signal: float = 1.0, noise_std: float = 1.0, rng: Any = None
-    ) -> Representation:
-        r"""Return W with i.i.d. columns from :math:`N(0, (s/d) I_d)`.
-
-        Parameters
-        ----------
-        dim, size : int
-            d and P.
-        signal : float
-            s >= 0, the mean squared norm of a column.
-        noise_std : float
-            :math:`\sigma_u \ge 0`.
-        rng : int, Generator, SeedSequence or None
-            Passed to `numpy.random.default_rng`.
-
-        Raises
-        ------
-        ValueError
-            If `dim` < 1, `size` < 0, or `signal` or `noise_std` is negative.
-        """
-        dim, size = as_count("dim", dim), as_count("size", size, minimum=0)
-        signal = as_number("signal", signal, minimum=0.0)
-        # Drawn column by column, so that a longer W begins with a shorter one's columns.
-        columns = as_rng(rng).standard_normal((size, dim)).T
-        return cls(np.sqrt(signal / dim) * columns, noise_std)
-
-    @classmethod
-    def balanced(
-        cls, dim: int, size: int, signal: float = 1.0, noise_std: float = 1.0, rng: Any = None
-    ) -> Representation:
-        r"""Return the balanced W of one size (R4): orthogonal columns, or a tight frame.
-
-        For p <= d the columns are orthogonal with squared norm s; for p >= d,
-        :math:`WW^\top = (sp/d) I_d`.  Truncating it to another size does not leave it balanced.
-
-        Parameters
-        ----------
-        dim, size : int
-            d and p.
-        signal : float
-            s >= 0, the mean squared norm of a column.
-        noise_std : float
-            :math:`\sigma_u \ge 0`.
-        rng : int, Generator, SeedSequence or None
-            Passed to `numpy.random.default_rng`.
-
-        Raises
-        ------
-        ValueError
-            If `dim` < 1, `size` < 0, or `signal` or `noise_std` is negative.
-        """
-        dim, size = as_count("dim", dim), as_count("size", size, minimum=0)
-        signal = as_number("signal", signal, minimum=0.0)
-        draw = as_rng(rng).standard_normal((max(dim, size), min(dim, size)))
-        q = linalg.qr(draw, mode="economic")[0] if size else draw
-        weights = np.sqrt(signal) * q if size <= dim else np.sqrt(signal * size / dim) * q.T
-        return cls(weights, noise_std)
+        check_dimensions(self.hmm.dim, self.representation)
+        _ = self.signal  # checks the response
 
     @property
-    def dim(self) -> int:
-        """The dimension d of the state."""
-        return int(self.weights.shape[0])
+    def label(self) -> LinearResponse:
+        """The response, the identity if none was given."""
+        return self.response or LinearResponse(np.eye(self.hmm.dim))
 
-    @property
-    def size(self) -> int:
-        """The model size P, the number of features."""
-        return int(self.weights.shape[1])
+    @cached_property
+    def signal(self) -> Signal:
+        """What features and label share."""
+        return Signal.of_state(self.hmm, self.label)
 
-    def truncate(self, size: int) -> Representation:
-        """Return the nested model of the first `size` features; `size` is in [0, P]."""
-        size = as_count("size", size, minimum=0, maximum=self.size)
-        return Representation(self.weights[:, :size], self.noise_std)
-
-    def features(self, states: Any, rng: Any = None) -> FloatArray:
-        """Return x = zW + u for every row of `states`.
+    def states_and_labels(
+        self, n_samples: int, rng: Any = None, design: str = "prompts"
+    ) -> tuple[FloatArray, FloatArray]:
+        """Draw states (n, d) and labels (n, q).
 
         Parameters
         ----------
-        states : array_like, shape (n, d)
-            Token states, one a row.
-        rng : int, Generator, SeedSequence or None
-            Draws u, feature by feature: the first p features do not depend on P.
+        n_samples, rng, design
+            As :meth:`draw`.
 
         Returns
         -------
-        ndarray, shape (n, P)
+        states, labels : ndarray
 
         Raises
         ------
         ValueError
-            If `states` is not a finite (n, d) matrix.
+            As :meth:`draw`.
         """
-        states = as_matrix("states", states, (None, self.dim))
-        noise = as_rng(rng).standard_normal((self.size, states.shape[0])).T
-        return np.asarray(states @ self.weights + self.noise_std * noise)
+        n, generator = as_count("n_samples", n_samples), as_rng(rng)
+        if as_option("design", design, DESIGNS) == "prompts":
+            pairs = self.hmm.sample(n, 2, generator)
+            states, following = pairs[:, 0], pairs[:, 1]
+        else:
+            path = self.hmm.sample(1, n + 1, generator)[0]
+            states, following = path[:-1], path[1:]
+        if self.response is None:
+            return states, following
+        return states, self.response.sample(following, generator)
 
 
 @dataclass(frozen=True, eq=False)
-class LinearResponse:
-    r"""A downstream label :math:`y_t = z_{t+1} V + \eta_t`, :math:`\eta_t \sim N(0, N_\eta)`.
-
-    With V = I and no label noise it is the next token state itself, the default everywhere.
+class FilteredTask(Task):
+    r"""The model sees noisy tokens through the Kalman filter; the label is the next state.
 
     Parameters
     ----------
-    weights : array_like, shape (d, q)
-        The weights V.
-    noise_std : float or array_like, shape (q,)
-        Standard deviation of the label noise, one for all outputs or one for each.
+    hmm : GaussianHMM
+        The chain.
+    representation : Representation
+        The largest model, which reads the posterior mean of the state.
+    observation_noise_std : float
+        :math:`\sigma_v > 0` of the tokens.
+    length : int
+        The number of tokens seen.
 
     Raises
     ------
     ValueError
-        If `weights` is not a finite matrix with a column, or `noise_std` is negative or
-        of another length than q.
+        If dimensions differ, or as :meth:`GaussianHMM.filter_covariance`.
+
+    Examples
+    --------
+    >>> chain = GaussianHMM.rotation(3, persistence=0.9, rng=0)
+    >>> task = FilteredTask(chain, Representation.gaussian(3, 8, rng=1), 0.5, length=4)
+    >>> [a.shape for a in task.draw(20, rng=2)]
+    [(20, 8), (20, 3)]
     """
 
-    weights: FloatArray
-    noise_std: FloatArray
+    hmm: GaussianHMM
+    representation: Representation
+    observation_noise_std: float
+    length: int
 
-    def __init__(self, weights: Any, noise_std: Any = 0.0) -> None:
-        matrix = as_matrix("weights", weights, (None, None))
-        if 0 in matrix.shape:
-            raise ValueError(f"weights must be non-empty; got shape {matrix.shape}")
-        std = np.atleast_1d(as_array("noise_std", noise_std))
-        if std.shape not in {(1,), (matrix.shape[1],)}:
-            raise ValueError(
-                f"noise_std must be a number or {matrix.shape[1]} numbers; got shape {std.shape}"
-            )
-        if (std < 0).any():
-            raise ValueError(f"noise_std must be non-negative; got {noise_std!r}")
-        std = np.array(np.broadcast_to(std, matrix.shape[1]))
-        std.flags.writeable = False
-        object.__setattr__(self, "weights", matrix)
-        object.__setattr__(self, "noise_std", std)
+    def __post_init__(self) -> None:
+        check_dimensions(self.hmm.dim, self.representation)
+        as_count("length", self.length)
+        _ = self.signal  # checks the noise
 
-    @property
-    def noise_covariance(self) -> FloatArray:
-        r""":math:`N_\eta` (q, q), diagonal."""
-        return np.asarray(np.diag(self.noise_std**2))
+    @cached_property
+    def signal(self) -> Signal:
+        """What features and label share."""
+        return Signal.of_estimate(self.hmm, self.observation_noise_std, self.length)
 
-    def sample(self, next_states: Any, rng: Any = None) -> FloatArray:
-        """Sample labels for the states that follow the features' states.
+    def states_and_labels(
+        self, n_samples: int, rng: Any = None, design: str = "prompts"
+    ) -> tuple[FloatArray, FloatArray]:
+        """Draw posterior means (n, d) and next states (n, d); of prompts only.
 
         Parameters
         ----------
-        next_states : array_like, shape (n, d)
-            The states z_{t+1}, one a row.
-        rng : int, Generator, SeedSequence or None
-            Passed to `numpy.random.default_rng`.
+        n_samples, rng, design
+            As :meth:`draw`.
 
         Returns
         -------
-        ndarray, shape (n, q)
+        states, labels : ndarray
 
         Raises
         ------
         ValueError
-            If `next_states` is not a finite (n, d) matrix.
+            As :meth:`draw`.
         """
-        states = as_matrix("next_states", next_states, (None, self.weights.shape[0]))
-        noise = as_rng(rng).standard_normal((states.shape[0], self.noise_std.size))
-        return np.asarray(states @ self.weights + noise * self.noise_std)
+        as_option("design", design, ("prompts",))
+        n, generator = as_count("n_samples", n_samples), as_rng(rng)
+        path, std = self.hmm.sample(n, self.length + 1, generator), self.observation_noise_std
+        tokens = path[:, :-1] + std * generator.standard_normal(path[:, :-1].shape)
+        return self.hmm.filter(tokens, std)[:, -1], path[:, -1]
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTask(Task):
+    r"""The model sees one token of a categorical chain; the label is the next, one-hot.
+
+    Parameters
+    ----------
+    hmm : CategoricalHMM
+        The chain, taken in its stationary law.
+    embedding : array_like, shape (V, P)
+        One row for each token.
+    noise_std : float
+        :math:`\sigma_u \ge 0` of the features.
+
+    Raises
+    ------
+    ValueError
+        If `embedding` does not have V rows, or `noise_std` < 0.
+
+    Examples
+    --------
+    >>> coin = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], [[0.8, 0.2], [0.2, 0.8]])
+    >>> task = TokenTask(coin, [[1.0], [-1.0]])
+    >>> task.population().head.round(3).tolist()
+    [[0.144, -0.144]]
+    """
+
+    hmm: CategoricalHMM
+    embedding: FloatArray
+    noise_std: float = 0.0
+
+    def __post_init__(self) -> None:
+        embedding = as_matrix("embedding", self.embedding, (self.hmm.n_tokens, None))
+        object.__setattr__(self, "embedding", embedding)
+        as_number("noise_std", self.noise_std, minimum=0.0)
+
+    @cached_property
+    def representation(self) -> Representation:  # type: ignore[override]
+        """The embedding as a representation of one-hot tokens."""
+        return Representation(self.embedding, self.noise_std)
+
+    @cached_property
+    def signal(self) -> Signal:
+        """What features and label share."""
+        return Signal.of_token(self.hmm)
+
+    def states_and_labels(
+        self, n_samples: int, rng: Any = None, design: str = "prompts"
+    ) -> tuple[FloatArray, FloatArray]:
+        """Draw centred one-hot tokens (n, V) and the tokens that follow.
+
+        Parameters
+        ----------
+        n_samples, rng, design
+            As :meth:`draw`.
+
+        Returns
+        -------
+        states, labels : ndarray
+
+        Raises
+        ------
+        ValueError
+            As :meth:`draw`.
+        """
+        n, generator = as_count("n_samples", n_samples), as_rng(rng)
+        chain = CategoricalHMM(
+            self.hmm.stationary_distribution, self.hmm.transition, self.hmm.emission
+        )
+        if as_option("design", design, DESIGNS) == "prompts":
+            tokens = chain.sample(n, 2, generator)[1]
+            pairs = tokens[:, 0], tokens[:, 1]
+        else:
+            path = chain.sample(1, n + 1, generator)[1][0]
+            pairs = path[:-1], path[1:]
+        law = self.hmm.bigram.sum(axis=1)
+        one_hot = np.eye(law.size) - law
+        return one_hot[pairs[0]], one_hot[pairs[1]]

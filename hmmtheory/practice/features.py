@@ -30,16 +30,13 @@ from hmmtheory._linalg import principal_directions
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.curves import RiskCurve
 from hmmtheory.heads import fit_head
-from hmmtheory.samples import sample_moments
-from hmmtheory.theory import elliptical_factors, minimise_over_ridge, risk_factors
+from hmmtheory.moments import ROWS, Moments
+from hmmtheory.theory import curve_of
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 ORDERS = ("given", "variance", "random")
-ROWS = ("elliptical", "gaussian")
-#: Row scales enter the theory through this many groups of rows of similar scale.
-_SCALE_GROUPS = 64
 #: Groups of rows that the jackknife leaves out in turn.
 _JACKKNIFE_GROUPS = 20
 #: A risk that so many labels do not reach is out of reach.
@@ -118,12 +115,11 @@ def predict_risk(
     """
     pool = _Pool.of(features, responses, unlabelled, order, rng)
     n = as_count("n_samples", n_samples, minimum=2 if as_flag("intercept", intercept) else 1)
-    optimal = isinstance(ridge, str) and ridge == "optimal"
-    lam = 0.0 if optimal else as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
-    checked = _as_pool_sizes(sizes, pool)
-    elliptical = as_option("rows", rows, ROWS) == "elliptical"
-    views = [pool.view(int(p), elliptical) for p in checked]
-    return _curve(views, checked, n, "optimal" if optimal else lam, intercept)
+    if not (isinstance(ridge, str) and ridge == "optimal"):
+        ridge = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    checked, rows = _as_pool_sizes(sizes, pool), as_option("rows", rows, ROWS)
+    moments = (pool.moments(int(p), rows) for p in checked)
+    return curve_of(moments, checked, n, ridge, intercept=intercept, label="predicted")
 
 
 def resample_risk_curve(
@@ -347,10 +343,9 @@ def recommend(
     n = pool.x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
     if target is not None:
         target = as_number("target", target, minimum=0.0, open_minimum=True)
-    checked = _as_pool_sizes(sizes, pool)
-    elliptical = as_option("rows", rows, ROWS) == "elliptical"
-    views = [pool.view(int(p), elliptical) for p in checked]
-    curve = _curve(views, checked, n, "optimal", intercept=True)
+    checked, rows = _as_pool_sizes(sizes, pool), as_option("rows", rows, ROWS)
+    moments = [pool.moments(int(p), rows) for p in checked]
+    curve = curve_of(moments, checked, n, "optimal", intercept=True, label="predicted")
     best = int(np.argmin(curve.risk))
     assert curve.ridges is not None
     size, ridge, risk = int(checked[best]), float(curve.ridges[best]), float(curve.risk[best])
@@ -361,7 +356,7 @@ def recommend(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # smaller pilots than the user's
         replicates = [
-            _total(pool.without(group).view(size, elliptical), n, ridge, intercept=True)
+            pool.without(group).moments(size, rows).total(n, ridge, intercept=True)
             for group in groups
         ]
     count = len(groups)
@@ -375,8 +370,8 @@ def recommend(
 
         def reached(labels: int, factor: float) -> bool:
             risks = [
-                _total(v, labels, float(lam), intercept=True)
-                for v, lam in zip(views, penalties, strict=True)
+                found.total(labels, float(lam), intercept=True)
+                for found, lam in zip(moments, penalties, strict=True)
             ]
             return factor * min(risks) <= target
 
@@ -392,24 +387,14 @@ def recommend(
         ridge=ridge,
         risk=risk,
         standard_error=error,
-        baseline=_total(pool.view(0, elliptical), n, 0.0, intercept=True),
-        floor=min(float(view.noise.sum()) for view in views),
+        baseline=pool.moments(0, rows).total(n, intercept=True),
+        floor=min(float(np.trace(found.residual_covariance)) for found in moments),
         target=target,
         labels_needed=needed,
         labels_interval=interval,
         curve=curve,
         estimator=_estimator(pool, order, size, ridge, features).fit(features, responses),
     )
-
-
-class _View(NamedTuple):
-    """What the theory needs to know of the features of one size, for each output."""
-
-    eigenvalues: FloatArray  # (r,)
-    head_squared: FloatArray  # (r, q)
-    noise: FloatArray  # (q,)
-    scales: FloatArray | None  # (g,), of groups of rows; None for Gaussian rows
-    noise_by_scale: FloatArray | None  # (g, q), mean squared residual of each group
 
 
 class _Pool(NamedTuple):
@@ -445,17 +430,14 @@ class _Pool(NamedTuple):
         """Return the pool without the labels of a group of rows, or their features."""
         return self._replace(x=np.delete(self.x, group, 0), y=np.delete(self.y, group, 0))
 
-    def view(self, size: int, elliptical: bool) -> _View:
+    def moments(self, size: int, rows: str) -> Moments:
         """Return the moments of the first `size` features."""
-        found = sample_moments(self.x[:, :size], self.y, self.unlabelled[:, :size])
-        scales = by_scale = None
-        if elliptical and np.ptp(found.row_scales) > 0:
-            order = np.argsort(found.row_scales)
-            groups = np.array_split(order, min(_SCALE_GROUPS, order.size))
-            scales = np.array([np.sqrt(np.square(found.row_scales[g]).mean()) for g in groups])
-            by_scale = np.array([np.square(found.residuals[g]).mean(axis=0) for g in groups])
-        noise = np.diag(found.residual_covariance)
-        return _View(found.eigenvalues, np.square(found.head), noise, scales, by_scale)
+        return Moments.from_samples(
+            self.x[:, :size],
+            self.y,
+            self.unlabelled[:, :size] if len(self.unlabelled) else None,
+            rows,
+        )
 
 
 def _as_pool_sizes(sizes: Any, pool: _Pool) -> NDArray[np.int64]:
@@ -470,67 +452,6 @@ def _as_pool_sizes(sizes: Any, pool: _Pool) -> NDArray[np.int64]:
             f"{largest} directions; got {checked[-1]}"
         )
     return checked
-
-
-def _parts(view: _View, n: int, ridge: float, intercept: bool) -> FloatArray:
-    """Return noise, bias and variance of each output (3, q)."""
-    slopes = n - 1 if intercept else n
-    t, omega = view.eigenvalues, view.noise
-    if view.scales is None or view.noise_by_scale is None:
-        bias, gain = risk_factors(t, slopes, ridge)
-        gains, noise = np.array([gain]), omega[None]
-    else:
-        bias, gains = elliptical_factors(t, slopes, view.scales, ridge)
-        noise = view.noise_by_scale
-    # An infinite factor leaves an exact zero at zero.
-    added = np.multiply(gains[:, None], noise, out=np.zeros_like(noise), where=noise > 0)
-    parts = np.array([omega, bias @ view.head_squared, added.mean(axis=0)])
-    if intercept:
-        # The error of the fitted mean, (1/n) times the risk, counts as variance.
-        parts[2] += parts.sum(axis=0) / n
-    return parts
-
-
-def _total(view: _View, n: int, ridge: float, intercept: bool) -> float:
-    return float(_parts(view, n, ridge, intercept).sum())
-
-
-def _curve(
-    views: list[_View],
-    sizes: NDArray[np.int64],
-    n: int,
-    ridge: float | str,
-    intercept: bool,
-) -> RiskCurve:
-    penalties = np.zeros(sizes.size)
-    for k, view in enumerate(views):
-        if not isinstance(ridge, str):
-            penalties[k] = ridge
-        elif view.eigenvalues.size == 0 or not view.head_squared.any():
-            penalties[k] = np.inf
-        else:
-            scale = float(view.eigenvalues.mean()) * n
-            penalties[k] = minimise_over_ridge(
-                lambda lam, v=view: _total(v, n, lam, intercept),  # type: ignore[misc]
-                scale,
-            )
-    parts = np.array(
-        [_parts(v, n, float(lam), intercept) for v, lam in zip(views, penalties, strict=True)]
-    )
-    noise, bias, variance = parts.sum(axis=2).T
-    return RiskCurve(
-        sizes=sizes,
-        risk=noise + bias + variance,
-        standard_error=np.zeros(sizes.size),
-        noise=noise,
-        bias=bias,
-        variance=variance,
-        per_output=parts.sum(axis=1),
-        n_samples=n,
-        ridge=0.0 if isinstance(ridge, str) else ridge,
-        ridges=penalties if isinstance(ridge, str) else None,
-        label="predicted",
-    )
 
 
 class _Resampling(NamedTuple):

@@ -26,9 +26,9 @@ from hmmtheory._checks import as_count, as_flag, as_jobs, as_number, as_rng, as_
 from hmmtheory._trials import workers
 from hmmtheory.curves import RiskCurve, pool_curves
 from hmmtheory.gaussian_hmm import GaussianHMM
+from hmmtheory.representations import Representation
 from hmmtheory.simulation import simulate_risk_curve
 from hmmtheory.studies._fingerprint import fingerprint, package_code
-from hmmtheory.tasks import Representation
 from hmmtheory.theory import risk_curve
 
 CHAINS = ("rotation", "scalar")
