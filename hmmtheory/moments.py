@@ -76,7 +76,7 @@ class Moments:
     r"""All that the risk of a linear head depends on (book: Chapter 4).
 
     With :math:`t_i` the eigenvalues of S, :math:`b_i` the rows of B* in its eigenbasis, and
-    weights :math:`w_i` and v from :func:`hmmtheory.factors.risk_factors`, the risk is
+    weights :math:`w_i` and v from :func:`risk_factors`, the risk is
     :math:`\Omega + \sum_i w_i b_i^\top b_i + v\,\Omega`.
 
     Parameters

@@ -52,9 +52,9 @@ def head_risk(
     order : {1, 2}
         Order of the asymptotic formula.
     kurtosis : float
-        As :func:`hmmtheory.factors.risk_factors`.
+        As :func:`risk_factors`.
     intercept : bool
-        As :meth:`hmmtheory.moments.Moments.risk`.
+        As :meth:`Moments.risk`.
 
     Returns
     -------
