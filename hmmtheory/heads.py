@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from hmmtheory._checks import FloatArray, as_array, as_flag, as_matrix, as_number
+from hmmtheory._linalg import least_squares
 
 #: Up to this multiple of n the Gram matrix is too ill-conditioned, and features are factorised.
 _NEAR_THRESHOLD = 1.1
@@ -52,30 +53,8 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     y = as_array("responses", responses)
     flat = y.ndim == 1
     y = as_matrix("responses", y[:, None] if flat else y, (x.shape[0], None))
-    lam = as_number("ridge", ridge, minimum=0.0)
-    if x.shape[1] == 0:
-        head = np.zeros((0, y.shape[1]))
-    else:
-        scales = np.sqrt(np.square(x / max(float(np.abs(x).max()), 1e-300)).sum(axis=0))
-        # What centring leaves of a constant column is rounding, and no feature.
-        silent = scales <= 1e-14 * scales.max()
-        x = np.where(silent, 0.0, x)
-        scales[silent] = 1.0
-        spread = scales[~silent]
-        graded = bool(spread.size and spread.max() > 10.0 * spread.min())
-        if graded:
-            # The rank must not depend on the units of a column, and at full rank nothing does.
-            u, s, vt = linalg.svd(x / scales, full_matrices=False)
-            rank = int((s > max(x.shape) * np.finfo(np.float64).eps * s[0]).sum())
-        if graded and lam == 0.0 and rank == x.shape[1]:
-            head = (vt.T @ ((u.T @ y) / s[:, None])) / scales[:, None]
-        else:
-            u, s, vt = linalg.svd(x, full_matrices=False)
-            if not graded:
-                rank = int((s > max(x.shape) * np.finfo(np.float64).eps * s[0]).sum())
-            s = s[:rank]
-            gain = s / (s**2 + lam)
-            head = vt[:rank].T @ (gain[:, None] * (u[:, :rank].T @ y))
+    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    head = least_squares(x, y, lam)
     return np.asarray(head[:, 0] if flat else head)
 
 
