@@ -30,8 +30,9 @@ COVARIANCE_SLACK = 1e-8
 _GRADED = 1e4
 #: Features whose lengths spread further than this get a minimum-norm head by ordered rows.
 _ROWS = 1e2
-#: A penalty above this share of Σx² (its root) leaves the Gram matrix a condition below 1e4.
-_HEAVY = 1e-2
+#: A penalty above this share of Σx² leaves the Gram matrix of features, or of rows, so well
+#: conditioned that its Cholesky factor gives the head to 1e-9.
+_HEAVY = {True: 1e-6, False: 1e-5}
 #: Equal-length columns with a smaller reciprocal condition number are factorised with exact
 #: products: plain LAPACK leaves eps over this, 1e-9 or so.
 _ILL = 1e-6
@@ -65,14 +66,13 @@ def powers_of_two(lengths: FloatArray) -> FloatArray:
 class _Factors(NamedTuple):
     """x = basis @ rows, the basis orthonormal; r = rank.
 
-    Where columns were nearly collinear, `turn` (r, r) takes the columns `picked` to coordinates
-    in the basis' span that are well conditioned: x[:, picked] @ turn.
+    The columns `picked` alone span the rest, and in their order `rows` is triangular.
     """
 
     basis: FloatArray  # (n, r)
     rows: FloatArray  # (r, p)
     picked: NDArray[Any]  # (r,) int
-    turn: FloatArray | None
+    ill: bool  # whether columns were nearly collinear
 
 
 def exact_product(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -107,26 +107,27 @@ def _slices(a: FloatArray, axis: int, bits: int) -> list[FloatArray]:
     return found or [np.zeros_like(a)]
 
 
-def factorise(x: FloatArray, intercept: bool = False) -> _Factors:
-    """Return the factors of a matrix with columns of any units, or of its centred columns."""
+def factorise(x: FloatArray, intercept: bool = False, root: float = 0.0) -> _Factors:
+    """Return the factors of columns of any units, centred if there is an intercept.
+
+    With root = √λ the matrix has rows √λ I above x, so that least squares is ridge.
+    """
     centred = centre(x) if intercept else x
-    units = powers_of_two(column_lengths(centred))
-    equal = centred / units
-    tolerance = rank_tolerance(x.shape)
-    q, r, order = linalg.qr(equal, mode="economic", pivoting=True, check_finite=False)
+    units = powers_of_two(np.hypot(column_lengths(centred), root))
+    scaled, above = x / units, np.diag(root / units)[: x.shape[1] if root > 0 else 0]
+    q, r, order = linalg.qr(
+        np.vstack([above, centred / units]), mode="economic", pivoting=True, check_finite=False
+    )
     sizes = np.abs(np.diag(r))
-    rank = int((sizes > tolerance * sizes.max(initial=0.0)).sum())
+    rank = int((sizes > rank_tolerance(x.shape) * sizes.max(initial=0.0)).sum())
     picked, others = order[:rank], order[rank:]
     rows = np.empty((rank, x.shape[1]))
     rows[:, order] = r[:rank]
-    basis = q[:, :rank]
-    turn = None
+    basis = np.asarray(q[:, :rank])
     if rank and sizes[rank - 1] < _ILL * sizes[0]:
-        turn = linalg.lapack.dtrtri(r[:rank, :rank])[0] * 1.0
-        scaled = x / units
-        basis, second = linalg.qr(
-            _product(scaled[:, picked], turn, intercept), mode="economic", check_finite=False
-        )
+        turn = linalg.lapack.dtrtri(r[:rank, :rank])[0]
+        apart = np.vstack([above[:, picked] @ turn, _product(scaled[:, picked], turn, intercept)])
+        basis, second = linalg.qr(apart, mode="economic", check_finite=False)
         if np.linalg.cond(second) > _UNRESOLVED:
             warnings.warn(
                 "features are collinear to about the last digit: numbers that depend on their "
@@ -135,20 +136,28 @@ def factorise(x: FloatArray, intercept: bool = False) -> _Factors:
                 stacklevel=4,
             )
         coefficients = turn @ r[:rank, rank:]
-        if others.size:
-            both = np.hstack([scaled[:, others], scaled[:, picked]])
-            for _ in range(2):
-                step = np.vstack([np.eye(others.size), -coefficients])
-                missed = basis.T @ _product(both, step, intercept)
-                coefficients += turn @ linalg.solve_triangular(second, missed)
+        for _ in range(2 if others.size else 0):
+            missed = _residual(scaled[:, picked], scaled[:, others], [coefficients], intercept)
+            missed = basis[above.shape[0] :].T @ missed
+            coefficients += turn @ linalg.solve_triangular(second, missed)
         triangle = second @ r[:rank, :rank]
         rows[:, picked], rows[:, others] = triangle, triangle @ coefficients
-    return _Factors(np.asarray(basis), rows * units, picked, turn)
+        return _Factors(np.asarray(basis), rows * units, picked, True)
+    return _Factors(basis, rows * units, picked, False)
 
 
 def _product(a: FloatArray, b: FloatArray, intercept: bool) -> FloatArray:
     high, low = exact_product(a, b)
     return _centred(high, low) if intercept else high + low
+
+
+def _residual(x: FloatArray, y: FloatArray, parts: list[FloatArray], intercept: bool) -> FloatArray:
+    """Return y - x (sum of parts), each digit right."""
+    return _product(
+        np.hstack([*[x] * len(parts), y]),
+        np.vstack([*(-part for part in parts), np.eye(y.shape[1])]),
+        intercept,
+    )
 
 
 def centre(x: FloatArray) -> FloatArray:
@@ -205,7 +214,8 @@ def principal_directions(centred: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return eigenvalues (r,), descending, and eigenvectors (p, r) of a sample covariance."""
     rows, p = centred.shape
     # What centring leaves of a constant column is rounding, and no direction.
-    centred = centre(centred)
+    still = np.ptp(centred, axis=0) <= 4 * _EPS * np.abs(centred).max(axis=0, initial=0.0)
+    centred = np.where(still, 0.0, centred) if still.any() else centred
     lengths = column_lengths(centred)
     if lengths.size and 0.0 < lengths.max() <= _GRADED * lengths.min() and lengths.max() < 1e150:
         tall = p < rows
@@ -284,7 +294,9 @@ def _correlation_spectrum(correlation: FloatArray) -> tuple[FloatArray, FloatArr
     return values[values > least], vectors[:, values > least]
 
 
-def least_squares(x: FloatArray, y: FloatArray, ridge: float = 0.0) -> FloatArray:
+def least_squares(
+    x: FloatArray, y: FloatArray, ridge: float = 0.0, intercept: bool = False
+) -> FloatArray:
     r"""Return the head :math:`(X^\top X+\lambda I)^{-1}X^\top Y` (p, q), minimum norm at λ = 0.
 
     Columns may have any units and be collinear; columns that agree to rounding count as one.
@@ -296,33 +308,72 @@ def least_squares(x: FloatArray, y: FloatArray, ridge: float = 0.0) -> FloatArra
     ValueError
         If the head is beyond the range of float64.
     """
-    lengths = column_lengths(x)
-    top, tallest = float(lengths.max(initial=0.0)), float(np.abs(y).max(initial=0.0))
-    head = np.zeros((x.shape[1], y.shape[1]))
-    if top == 0.0 or tallest == 0.0 or np.isinf(ridge):
-        return head
-    unit, height = powers_of_two(np.array([top, tallest]))
-    kept = lengths > 0
-    scaled = _scaled_head(
-        x[:, kept] / unit, y / height, float(np.sqrt(ridge) / unit), lengths[kept] / unit
-    )
+    units, parts = _head(x, y, ridge, intercept)
     with np.errstate(over="ignore"):
-        head[kept] = scaled * (height / unit)
+        head = sum(parts) / units[:, None]
     if not np.isfinite(head).all():
         raise ValueError(
             "features must be of a scale at which the head is within the range of float64; got "
-            f"columns of lengths from {lengths[kept].min():.3g} to {top:.3g}"
+            f"columns of lengths down to {column_lengths(x).min():.3g}"
         )
-    return head
+    return np.asarray(head)
 
 
-def _scaled_head(x: FloatArray, y: FloatArray, root: float, lengths: FloatArray) -> FloatArray:
-    """Return the head of features and labels of about unit size, root = √λ in their units."""
+def predict(
+    x: FloatArray, y: FloatArray, new: FloatArray, ridge: float = 0.0, intercept: bool = False
+) -> FloatArray:
+    """Return what the head trained on x and y says of new rows (m, q).
+
+    Where columns are nearly collinear the head is large, and sums with it cancel: they are then
+    taken to twice the precision.
+    """
+    units, parts = _head(x, y, ridge, intercept)
+    level = y.mean(axis=0) if intercept else 0.0
+    if len(parts) == 1:
+        rows = new - x.mean(axis=0) if intercept else new
+        return np.asarray((rows / units) @ parts[0] + level)
+    n, rows = x.shape[0], np.vstack([x, new]) / units
+    high, low = exact_product(np.hstack([rows] * len(parts)), np.vstack(parts))
+    if intercept:
+        high = high - high[:n].mean(axis=0)
+        high = high - (high + low)[:n].mean(axis=0)
+    return np.asarray((high + low)[n:] + level)
+
+
+def _head(
+    x: FloatArray, y: FloatArray, ridge: float, intercept: bool
+) -> tuple[FloatArray, list[FloatArray]]:
+    """Return units of the columns (p,) and the head in these, as a sum of matrices."""
+    centred = centre(x) if intercept else x
+    labels = centre(y) if intercept else y
+    lengths = column_lengths(centred)
+    top, tallest = float(lengths.max(initial=0.0)), float(np.abs(labels).max(initial=0.0))
+    if top == 0.0 or tallest == 0.0 or np.isinf(ridge):
+        return np.ones(lengths.size), [np.zeros((x.shape[1], y.shape[1]))]
+    unit, height = powers_of_two(np.array([top, tallest]))
+    root, kept = float(np.sqrt(ridge) / unit), lengths > 0
+    units = powers_of_two(np.hypot(lengths / unit, root))
+    found = _plain_head(centred[:, kept] / unit, labels / height, root, lengths[kept] / unit)
+    if found is None:
+        # The last digits count: they are those of the columns as given.
+        parts = _refined_head(x[:, kept] / unit, y / height, root, units[kept], intercept)
+    else:
+        parts = [found * units[kept, None]]
+    whole = np.zeros((len(parts), x.shape[1], y.shape[1]))
+    whole[:, kept] = parts
+    return units * unit, list(whole * height)
+
+
+def _plain_head(
+    x: FloatArray, y: FloatArray, root: float, lengths: FloatArray
+) -> FloatArray | None:
+    """Return the head by one factorisation, or None where it would not keep the digits."""
     n, p = x.shape
-    if root > _HEAVY * np.linalg.norm(lengths):
+    if root**2 > _HEAVY[p <= n] * float(lengths @ lengths):
         # The ridge alone makes the Gram matrix well conditioned.
         factor = linalg.cho_factor((x.T @ x if p <= n else x @ x.T) + root**2 * np.eye(min(n, p)))
-        return x.T @ linalg.cho_solve(factor, y) if p > n else linalg.cho_solve(factor, x.T @ y)
+        solved = linalg.cho_solve(factor, y if p > n else x.T @ y)
+        return np.asarray(x.T @ solved if p > n else solved)
     if p <= n:
         # Ridge is least squares with rows √λ I; above the others, since they may be the longest.
         units = powers_of_two(np.hypot(lengths, root))
@@ -333,49 +384,49 @@ def _scaled_head(x: FloatArray, y: FloatArray, root: float, lengths: FloatArray)
         turned, r = linalg.qr_multiply(tall, labels.T, mode="right")
         if linalg.lapack.dtrcon(r)[0] > _ILL:
             return np.asarray(linalg.solve_triangular(r, turned.T) / units[:, None])
-        factors = factorise(tall)
-        if factors.picked.size == p:
-            return _refined(tall, labels, factors) / units[:, None]
     elif lengths.max() <= _ROWS * lengths.min():
         tall = np.vstack([x.T, root * np.eye(n)]) if root > 0 else x.T
         q, r = linalg.qr(tall, mode="economic", check_finite=False)
         if linalg.lapack.dtrcon(r)[0] > _ILL:
             return np.asarray(q[:p] @ linalg.solve_triangular(r, y, trans=1))
-    return _shortest(x, y, root)
+    return None
 
 
-def _refined(x: FloatArray, y: FloatArray, factors: _Factors) -> FloatArray:
-    """Return the least-squares head of nearly collinear columns.
-
-    Labels that these explain almost entirely need residuals with more digits than they have.
-    """
-    head = np.zeros((x.shape[1], y.shape[1]))
-    triangle = factors.rows[:, factors.picked]
-    for _ in range(3):
-        high, low = exact_product(x, head)
-        step = factors.basis.T @ ((y - high) - low)
-        head[factors.picked] += linalg.solve_triangular(triangle, step)
-    return head
-
-
-def _shortest(x: FloatArray, y: FloatArray, root: float) -> FloatArray:
-    """Return the ridge head, or that of minimum norm, of a matrix of any rank and units.
-
-    Rows in falling order and column pivots keep Householder's errors small in each row (Cox and
-    Higham 1998).
-    """
-    p, factors = x.shape[1], factorise(x)
+def _refined_head(
+    x: FloatArray, y: FloatArray, root: float, units: FloatArray, intercept: bool
+) -> list[FloatArray]:
+    """Return the head times units, as a sum of corrections, of a matrix of any rank and units."""
+    p, equal = x.shape[1], x / units
+    target = centre(y) if intercept else y
+    factors = factorise(x, intercept, root)
+    parts: list[FloatArray] = []
+    if factors.picked.size == p:
+        # Least squares, with rows √λ I above.
+        triangle, above = factors.rows[:, factors.picked], (root / units)[:, None]
+        upper = np.zeros((p if root > 0 else 0, y.shape[1]))
+        for _ in range(3):
+            step = np.zeros((p, y.shape[1]))
+            step[factors.picked] = linalg.solve_triangular(
+                triangle, factors.basis.T @ np.vstack([upper, target])
+            )
+            parts.append(step * units[:, None])
+            target = _residual(equal, y, parts, intercept)
+            upper = -above * sum(parts) if root > 0 else upper
+        return parts
+    # The shortest head.  Rows in falling order and column pivots keep Householder's errors small
+    # in each row (Cox and Higham 1998).
+    factors = factorise(x, intercept) if root > 0 else factors
     rank = factors.picked.size
     tall = np.vstack([factors.rows.T, root * np.eye(rank)]) if root > 0 else factors.rows.T
     order = np.argsort(-np.abs(tall).max(axis=1))
     q, r, pivots = linalg.qr(tall[order], mode="economic", pivoting=True, check_finite=False)
-    # Below the head √λ α, α the coefficients of the rows.
-    whole = np.zeros((tall.shape[0], y.shape[1]))
-    target = factors.basis.T @ y
-    for left in range(1 if factors.turn is None else 3, 0, -1):
-        whole[order] += q @ linalg.solve_triangular(r, target[pivots], trans=1)
-        if left > 1:
-            high, low = exact_product(x, whole[:p])
-            target = factors.basis.T @ ((y - high) - low)
-            target -= root * whole[p:] if root > 0 else 0.0
-    return whole[:p]
+    whole, step = np.zeros((2, tall.shape[0], y.shape[1]))
+    for _ in range(3 if factors.ill else 1):
+        # Below the head is √λ α, α the coefficients of the rows.
+        inside = factors.basis.T @ target - root * (whole[p:] if root > 0 else 0.0)
+        step[order] = q @ linalg.solve_triangular(r, inside[pivots], trans=1)
+        whole = whole + step
+        parts.append(step[:p] * units[:, None])
+        if factors.ill:
+            target = _residual(equal, y, parts, intercept)
+    return parts
