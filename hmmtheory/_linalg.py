@@ -143,7 +143,7 @@ def factorise(x: FloatArray, intercept: bool = False, root: float = 0.0) -> _Fac
         triangle = second @ r[:rank, :rank]
         rows[:, picked], rows[:, others] = triangle, triangle @ coefficients
         return _Factors(np.asarray(basis), rows * units, picked, True)
-    return _Factors(basis, rows * units, picked, False)
+    return _Factors(np.asarray(basis), rows * units, picked, False)
 
 
 def _product(a: FloatArray, b: FloatArray, intercept: bool) -> FloatArray:
