@@ -18,7 +18,6 @@ from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.heads import cross_validation_scores, fit_head
 from hmmtheory.moments import Moments, Risk
 from hmmtheory.population import Population
-from hmmtheory.practice.accuracy import AccuracyForecast, predict_accuracy
 from hmmtheory.practice.diagnosis import Diagnosis, Finding, diagnose
 from hmmtheory.practice.features import Recommendation, predict_risk, recommend, resample_risk_curve
 from hmmtheory.representations import LinearResponse, Representation
@@ -30,7 +29,6 @@ from hmmtheory.theory import document_inflation, head_risk, optimal_ridge, risk_
 __version__ = "0.1.0"
 
 __all__ = [
-    "AccuracyForecast",
     "CategoricalHMM",
     "Diagnosis",
     "EllipticalFactors",
@@ -58,7 +56,6 @@ __all__ = [
     "head_risk",
     "optimal_ridge",
     "pool_curves",
-    "predict_accuracy",
     "predict_risk",
     "recommend",
     "resample_risk_curve",

@@ -518,7 +518,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         "responses",
         [np.ones(3), np.ones((2, 1)), NAN * np.ones((3, 1)), None, RAGGED],
     ),
-    ("cross_validation_scores", "ridges", [[-1.0], [NAN], [[1.0]], [], ["a"], RAGGED, None]),
+    ("cross_validation_scores", "ridges", [[0.0, 1.0], [-1.0], [NAN], [INF], ["a"], RAGGED, None]),
     ("cross_validation_scores", "kind", ["LOO", "", None, 1]),
     *[
         (name, argument, bad)
@@ -543,7 +543,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         [np.ones(2), np.ones((2, 1)), NAN * np.ones((3, 1)), None, 1.0, np.ones((3, 1, 1)),
          RAGGED],
     ),
-    ("fit_head", "ridge", PENALTY),
+    ("fit_head", "ridge", [*PENALTY, INF]),
     ("balanced_risk", "dim", COUNT),
     ("balanced_risk", "n_samples", COUNT),
     ("balanced_risk", "sizes", [bad for bad in SIZES if bad != [0, 7]]),
