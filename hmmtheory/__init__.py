@@ -1,7 +1,8 @@
 """The risk of a linear head on a frozen language model, modelled as a hidden Markov model.
 
-Data flows one way: chains -> representations -> population -> risk (theory) and simulation
--> curves.  The book in this repository derives every formula and executes every function.
+Data flows one way: chains -> representations -> signals -> moments, population -> tasks ->
+theory and simulation -> curves.  The book in this repository derives every formula and executes
+every function.
 """
 
 from hmmtheory.categorical_hmm import CategoricalHMM

@@ -23,7 +23,7 @@ from hmmtheory._checks import (
     as_unlabelled,
 )
 from hmmtheory.factors import elliptical_factors, minimise_over_ridge, risk_factors
-from hmmtheory.samples import SampleMoments, sample_moments
+from hmmtheory.samples import sample_moments
 
 ROWS = ("elliptical", "gaussian")
 #: Row scales enter the theory through this many groups of rows of similar scale.
@@ -99,7 +99,9 @@ class Moments:
     Raises
     ------
     ValueError
-        If shapes don't agree or a number is not finite or out of range.
+        If shapes don't agree, a number is not finite or out of range, one of `row_scales` and
+        `residuals` is missing, or row scales come with multiplicities or kurtosis, for which
+        there is no formula.
 
     Examples
     --------
@@ -127,7 +129,14 @@ class Moments:
         }
         if self.multiplicities is not None:
             given["multiplicities"] = as_array("multiplicities", self.multiplicities)
+        if (self.row_scales is None) != (self.residuals is None):
+            missing = "row_scales" if self.row_scales is None else "residuals"
+            raise ValueError(f"{missing} must come with its twin; got None")
         if self.row_scales is not None:
+            if self.multiplicities is not None or self.kurtosis != 0.0:
+                raise ValueError(
+                    "row_scales must be None where there are multiplicities or kurtosis; got some"
+                )
             scales = as_array("row_scales", self.row_scales)
             residuals = as_array("residuals", self.residuals)
             if residuals.shape != (scales.size, q, q):
@@ -178,12 +187,7 @@ class Moments:
         """
         elliptical = as_option("rows", rows, ROWS) == "elliptical"
         x, y = as_rows(features, responses)
-        return cls._of_samples(
-            sample_moments(x, y, as_unlabelled(unlabelled, features)), elliptical
-        )
-
-    @classmethod
-    def _of_samples(cls, found: SampleMoments, elliptical: bool) -> Moments:
+        found = sample_moments(x, y, as_unlabelled(unlabelled, features))
         moments = cls(found.eigenvalues, found.head, found.residual_covariance)
         if not elliptical or not np.ptp(found.row_scales) > 0:
             return moments
@@ -237,27 +241,6 @@ class Moments:
             As :meth:`risk`.
         """
         return self._parts(n_samples, ridge, order, intercept, diagonal=True)
-
-    def total(
-        self, n_samples: int, ridge: float = 0.0, order: int = 2, intercept: bool = False
-    ) -> float:
-        """Return the total of :meth:`risk`, at the cost of its diagonals.
-
-        Parameters
-        ----------
-        n_samples, ridge, order, intercept
-            As :meth:`risk`.
-
-        Returns
-        -------
-        float
-
-        Raises
-        ------
-        ValueError
-            As :meth:`risk`.
-        """
-        return float(self.parts(n_samples, ridge, order, intercept).sum())
 
     def optimal_ridge(self, n_samples: int, order: int = 2, intercept: bool = False) -> float:
         """Return the penalty of least total :meth:`risk`; infinity where no head beats none.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +17,7 @@ from hmmtheory._checks import (
     as_matrix,
     as_rows,
     as_unlabelled,
+    warn_caller,
 )
 from hmmtheory._linalg import covariance_spectrum
 from hmmtheory.categorical_hmm import CategoricalHMM
@@ -294,10 +294,9 @@ class Population:
     def _plug_in(cls, x: FloatArray, y: FloatArray) -> Population:
         rows, p = x.shape
         if rows <= 10 * p:
-            warnings.warn(
+            warn_caller(
                 f"{rows} samples for {p} features: the plug-in residual covariance is optimistic "
-                "by 10 % or more",
-                stacklevel=3,
+                "by 10 % or more"
             )
         joint = np.cov(np.hstack([x, y]), rowvar=False).reshape(2 * (p + y.shape[1],))
         return cls(joint[:p, :p], joint[:p, p:], joint[p:, p:])
@@ -319,7 +318,7 @@ class Population:
 
     @cached_property
     def _reading(self) -> Reading | None:
-        """What a task knows without subtraction; None of a population given by its moments."""
+        """What a task's signal says; None of a population given by its moments."""
         if self._source is None:
             return None
         signal, representation = self._source

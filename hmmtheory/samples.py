@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 from scipy import linalg
 
-from hmmtheory._checks import FloatArray
+from hmmtheory._checks import FloatArray, warn_caller
 from hmmtheory._linalg import SAMPLE_RANK_TOLERANCE, principal_directions
 
 
@@ -45,10 +44,9 @@ def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> Samp
     values, vectors = principal_directions(features - mean)
     judged = min(values.size, (n_rows - 1) // 2)
     if judged < values.size:
-        warnings.warn(
+        warn_caller(
             f"{n_rows} labelled samples can't judge {values.size} features: the signal beyond "
-            f"the {judged} directions of largest variance counts as noise",
-            stacklevel=3,
+            f"the {judged} directions of largest variance counts as noise"
         )
     t = values[:judged]
     scores = (x - mean) @ (vectors[:, :judged] / np.sqrt(t))

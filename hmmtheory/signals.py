@@ -1,6 +1,7 @@
-"""What features and labels share: S, B* and Ω of every model size, without a subtraction.
+"""What features and labels share: S, B* and Ω of every model size, from one root.
 
-Serves Chapters 2 to 9: each task is one signal, read by a representation.
+Serves Chapters 2 to 9: each task is one signal, read by a representation.  Ω is a sum of squares,
+not a difference of covariances, and as right as the root it is given.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ class Signal:
 
     @classmethod
     def of_estimate(cls, hmm: GaussianHMM, noise_std: float, length: int | None) -> Signal:
-        """Return the signal of the Kalman filter's mean, from `length` noisy tokens."""
+        """Return the signal of the Kalman filter's mean, from `length` noisy tokens.
+
+        Its covariance is a difference, which loses digits where the tokens say little.
+        """
         a, error = hmm.transition, hmm.filter_covariance(noise_std, length)
         noise = a.T @ error @ a + hmm.noise_std**2 * np.eye(hmm.dim)
         return cls(symmetric_root(hmm.stationary_covariance - error), a, noise)

@@ -15,7 +15,6 @@ from book.smollm2 import (
     model_file,
     pooled_states,
     rated_sentences,
-    residual_stream,
     tiny_model,
 )
 
@@ -61,7 +60,7 @@ def slow_block(w: Any, a: Any, block: int, x: Any) -> Any:
 def test_the_forward_pass_is_that_of_slow_loops_over_tokens_and_heads() -> None:
     model = tiny_model(0)
     tokens = np.random.default_rng(1).integers(50, size=(1, 7))
-    found = residual_stream(model, tokens, range(4))
+    found = model.residual_stream(tokens, range(4))
     x = np.asarray(model.weights["token_embd.weight"], float)[tokens[0]]
     for layer in range(4):
         np.testing.assert_allclose(found[layer][0], x, rtol=1e-4, atol=1e-4)
@@ -75,7 +74,7 @@ def test_a_sentence_has_the_same_states_alone_and_padded_among_others() -> None:
     sentences = [rng.integers(50, size=k).tolist() for k in (5, 1, 9, 3)]
     together = pooled_states(model, sentences, [0, 3], batch=3)
     for row, sentence in enumerate(sentences):
-        alone = residual_stream(model, [sentence], [0, 3])
+        alone = model.residual_stream([sentence], [0, 3])
         for layer in (0, 3):
             np.testing.assert_allclose(
                 together["last", layer][row], alone[layer][0, -1], rtol=1e-4, atol=1e-4
@@ -88,7 +87,7 @@ def test_a_sentence_has_the_same_states_alone_and_padded_among_others() -> None:
 @pytest.mark.parametrize("layers", [[], [-1], [4]])
 def test_a_layer_that_is_not_there_is_refused(layers: list[int]) -> None:
     with pytest.raises(ValueError, match="layers must lie"):
-        residual_stream(tiny_model(), [[1, 2]], layers)
+        tiny_model().residual_stream([[1, 2]], layers)
 
 
 def test_an_empty_sentence_has_no_last_token() -> None:

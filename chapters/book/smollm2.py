@@ -154,22 +154,6 @@ def rated_sentences(path: Path = FEATURES) -> RatedSentences:
 # ---------------------------------------------------------------- the model
 
 
-def residual_stream(
-    model: Transformer, tokens: Any, layers: Sequence[int]
-) -> dict[int, NDArray[np.float32]]:
-    """Return the residual stream (n, T, w) after each of some numbers of blocks, in one pass."""
-    tokens = model._check(tokens)
-    if not layers or min(layers) < 0 or max(layers) > model.architecture.layers:
-        raise ValueError(f"layers must lie in 0 … {model.architecture.layers}; got {layers}")
-    x = model.weights["token_embd.weight"][tokens]
-    found = {0: x}
-    for block in range(max(layers)):
-        x = x + model._attend(x, f"blk.{block}.")
-        x = x + model._feed(x, f"blk.{block}.")
-        found[block + 1] = x
-    return {layer: found[layer] for layer in layers}
-
-
 def pooled_states(
     model: Transformer, sentences: Sequence[Sequence[int]], layers: Sequence[int], batch: int = 32
 ) -> dict[tuple[str, int], NDArray[np.float32]]:
@@ -188,7 +172,7 @@ def pooled_states(
         tokens = np.zeros((len(rows), lengths[rows].max()), dtype=np.int64)
         for token_row, row in zip(tokens, rows, strict=True):
             token_row[: lengths[row]] = sentences[row]
-        for layer, states in residual_stream(model, tokens, layers).items():
+        for layer, states in model.residual_stream(tokens, layers).items():
             for state, row in zip(states, rows, strict=True):
                 pooled["last", layer][row] = state[lengths[row] - 1]
                 pooled["mean", layer][row] = state[: lengths[row]].mean(axis=0)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -174,12 +175,39 @@ class Transformer:
         batch = batch or max(1, 2**22 // (length * max(a.heads * length, a.feed_forward)))
         states = np.empty((n, length, a.width), dtype=np.float32)
         for start in range(0, n, batch):
-            x = self.weights["token_embd.weight"][tokens[start : start + batch]]
-            for block in range(a.layers if after is None else after):
-                x = x + self._attend(x, f"blk.{block}.")
-                x = x + self._feed(x, f"blk.{block}.")
+            stream = self._stream(tokens[start : start + batch])
+            x = next(islice(stream, a.layers if after is None else after, None))
             states[start : start + batch] = x if after is not None else self._norm(x, "output_norm")
         return states
+
+    def residual_stream(self, tokens: ArrayLike, layers: Sequence[int]) -> dict[int, Float32]:
+        """Return the residual stream (n, T, w) after each of some numbers of blocks, in one pass.
+
+        Parameters
+        ----------
+        tokens : array_like of int, shape (n, T)
+        layers : sequence of int
+            Numbers of blocks, 0 for the embedding.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`hidden`, or if a layer is not there.
+        """
+        most = self.architecture.layers
+        if not layers or min(layers) < 0 or max(layers) > most:
+            raise ValueError(f"layers must lie in 0 ... {most}; got {layers}")
+        found = list(islice(self._stream(self._check(tokens)), max(layers) + 1))
+        return {layer: found[layer] for layer in layers}
+
+    def _stream(self, tokens: NDArray[Any]) -> Iterator[Float32]:
+        """Yield the residual stream before the first block and after each."""
+        x = self.weights["token_embd.weight"][tokens]
+        yield x
+        for block in range(self.architecture.layers):
+            x = x + self._attend(x, f"blk.{block}.")
+            x = x + self._feed(x, f"blk.{block}.")
+            yield x
 
     def logits(self, tokens: ArrayLike) -> Float32:
         """Return the logits of the next token at each position, shape (n, T, V)."""

@@ -356,7 +356,7 @@ def recommend(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # smaller pilots than the user's
         replicates = [
-            pool.without(group).moments(size, rows).total(n, ridge, intercept=True)
+            pool.without(group).moments(size, rows).parts(n, ridge, intercept=True).sum()
             for group in groups
         ]
     count = len(groups)
@@ -370,10 +370,10 @@ def recommend(
 
         def reached(labels: int, factor: float) -> bool:
             risks = [
-                found.total(labels, float(lam), intercept=True)
+                found.parts(labels, float(lam), intercept=True).sum()
                 for found, lam in zip(moments, penalties, strict=True)
             ]
-            return factor * min(risks) <= target
+            return bool(factor * min(risks) <= target)
 
         relative = 1.96 * error / risk if np.isfinite(error) and risk > 0 else 0.0
         needed = _fewest(lambda labels: reached(labels, 1.0))
@@ -387,7 +387,7 @@ def recommend(
         ridge=ridge,
         risk=risk,
         standard_error=error,
-        baseline=pool.moments(0, rows).total(n, intercept=True),
+        baseline=float(pool.moments(0, rows).parts(n, intercept=True).sum()),
         floor=min(float(np.trace(found.residual_covariance)) for found in moments),
         target=target,
         labels_needed=needed,
