@@ -5,67 +5,70 @@ theory and simulation -> curves.  The book in this repository derives every form
 every function.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from hmmtheory.categorical_hmm import CategoricalHMM
-from hmmtheory.closed_forms import SweetSpot, sweet_spot
-from hmmtheory.curves import RiskCurve, pool_curves
-from hmmtheory.factors import (
-    EllipticalFactors,
-    Factors,
-    effective_ridge,
-    elliptical_factors,
-    risk_factors,
-)
+from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.heads import cross_validation_scores, fit_head
-from hmmtheory.moments import Moments, Risk
+from hmmtheory.moments import Moments
 from hmmtheory.population import Population
-from hmmtheory.practice.diagnosis import Diagnosis, Finding, diagnose
-from hmmtheory.practice.features import Recommendation, predict_risk, recommend, resample_risk_curve
 from hmmtheory.representations import LinearResponse, Representation
-from hmmtheory.simulation import SimulatedRisk, simulate_head_risk, simulate_risk_curve
-from hmmtheory.studies.study import setting_theory, simulate_setting, study
+from hmmtheory.simulation import simulate_head_risk, simulate_risk_curve
 from hmmtheory.tasks import FilteredTask, GaussianTask, TokenTask
-from hmmtheory.theory import document_inflation, head_risk, optimal_ridge, risk_curve
+from hmmtheory.theory import head_risk, optimal_ridge, risk_curve
+
+if TYPE_CHECKING:
+    from hmmtheory.practice.diagnosis import diagnose
+    from hmmtheory.practice.features import predict_risk, recommend, resample_risk_curve
+    from hmmtheory.studies.study import study
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CategoricalHMM",
-    "Diagnosis",
-    "EllipticalFactors",
-    "Factors",
     "FilteredTask",
-    "Finding",
     "GaussianHMM",
     "GaussianTask",
     "LinearResponse",
     "Moments",
     "Population",
-    "Recommendation",
     "Representation",
-    "Risk",
     "RiskCurve",
-    "SimulatedRisk",
-    "SweetSpot",
     "TokenTask",
     "cross_validation_scores",
     "diagnose",
-    "document_inflation",
-    "effective_ridge",
-    "elliptical_factors",
     "fit_head",
     "head_risk",
     "optimal_ridge",
-    "pool_curves",
     "predict_risk",
     "recommend",
     "resample_risk_curve",
     "risk_curve",
-    "risk_factors",
-    "setting_theory",
     "simulate_head_risk",
     "simulate_risk_curve",
-    "simulate_setting",
     "study",
-    "sweet_spot",
 ]
+
+#: The wings need pandas, joblib and more: each loads when one of its names is first asked for.
+_WINGS = {
+    "diagnose": "practice.diagnosis",
+    "predict_risk": "practice.features",
+    "recommend": "practice.features",
+    "resample_risk_curve": "practice.features",
+    "study": "studies.study",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WINGS:
+        raise AttributeError(f"module 'hmmtheory' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"hmmtheory.{_WINGS[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WINGS})

@@ -157,7 +157,7 @@ def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None])
 
 
 def as_table(name: str, value: Any, shape: tuple[int | None, int | None]) -> FloatArray:
-    """Return rows of numbers as :func:`as_matrix` does; each column's scale must be ordinary."""
+    """Return rows of numbers as :func:`.as_matrix` does; each column's scale must be ordinary."""
     table = as_matrix(name, value, shape)
     if table.size:
         largest = np.maximum(table.max(axis=0), -table.min(axis=0))

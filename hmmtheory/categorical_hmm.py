@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse.csgraph import connected_components
 
 from hmmtheory._checks import FloatArray, as_array, as_count, as_matrix, as_rng
 
@@ -273,6 +272,8 @@ class CategoricalHMM:
 
 def _closed_states(transition: FloatArray) -> IntArray:
     """Return the states of the only closed class; the graph of possible moves decides."""
+    from scipy.sparse.csgraph import connected_components
+
     count, label = connected_components(transition > 0, directed=True, connection="strong")
     leaves = {int(label[i]) for i, j in np.argwhere(transition > 0) if label[i] != label[j]}
     closed = [c for c in range(count) if c not in leaves]

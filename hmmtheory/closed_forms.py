@@ -225,7 +225,7 @@ class LimitForms:
 
 @lru_cache(maxsize=1)
 def limit_forms() -> LimitForms:
-    """Return the expressions for p → ∞, taken as limits of those of :func:`balanced_forms`."""
+    """Return the expressions for p → ∞, taken as limits of those of :func:`.balanced_forms`."""
     d, n, p, _, s, sigma_u, lam, kappa = SYMBOLS.values()
     k = sp.Symbol("k", positive=True)
     wide = balanced_forms(wide=True)
@@ -242,7 +242,11 @@ def limit_risk(
 ) -> float:
     r"""Return :math:`R_\infty`, the total risk as p → ∞ (book: Theorem 6.3; R6).
 
-    First-order asymptotic in n, closed form in p.  Arguments and errors as :func:`balanced_risk`.
+    First-order asymptotic in n, closed form in p.  Arguments and errors as :func:`.balanced_risk`.
+
+    Returns
+    -------
+    float
 
     Examples
     --------
@@ -360,7 +364,11 @@ def global_optimum(
     """Return the best size among zero, every size below n, a fine grid beyond n, and infinity.
 
     Exact below the threshold, first-order asymptotic beyond.  Arguments and errors as
-    :func:`hmmtheory.sweet_spot`.
+    :func:`.sweet_spot`.
+
+    Returns
+    -------
+    GlobalOptimum
 
     Examples
     --------

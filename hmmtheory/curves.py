@@ -1,20 +1,21 @@
-"""A risk curve: risk against model size, with its errors and parts."""
+"""A risk curve: risk against model size, with its errors and parts.
+
+Every chapter draws some; the theory and the simulations both end in one.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from hmmtheory._checks import FloatArray, as_array, as_count, as_number, as_sizes
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 _PARTS = ("noise", "bias", "variance")
@@ -114,53 +115,12 @@ class RiskCurve:
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table indexed by size: risk, standard errors, and the parts there are."""
+        import pandas as pd
+
         names = ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "ridges", "trials")
         columns = {name: getattr(self, name) for name in names}
         table = {name: value for name, value in columns.items() if value is not None}
         return pd.DataFrame(table, index=pd.Index(self.sizes, name="size"))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the curve to `path` (NumPy ``.npz``, no pickle), all of it or nothing."""
-        target = Path(path)
-        partial = target.with_name(target.name + ".partial")
-        content: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        with partial.open("wb") as file:
-            np.savez(file, **{k: v for k, v in content.items() if v is not None})
-        partial.replace(target)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> RiskCurve:
-        """Read a curve that :meth:`save` wrote.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        Returns
-        -------
-        RiskCurve
-
-        Raises
-        ------
-        ValueError
-            If the file does not hold a curve.
-        FileNotFoundError
-            If there is no such file.
-        """
-        needed, known = {"sizes", "risk", "standard_error"}, {f.name for f in fields(cls)}
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                content = {k: file[k] if file[k].ndim else file[k].item() for k in file.files}
-        except FileNotFoundError:
-            raise
-        except (ValueError, EOFError, OSError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"path must hold a saved RiskCurve; got {os.fspath(path)!r}"
-            ) from error
-        if not needed <= set(content) <= known:
-            raise ValueError(f"path must hold a saved RiskCurve; got {os.fspath(path)!r}")
-        return cls(**content)
 
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
         """Draw the curve: a line for theory, points with error bars (±2 SE) for simulation.
@@ -189,78 +149,81 @@ class RiskCurve:
         ax.set(xlabel="model size $p$", ylabel="risk")
         return ax
 
+    @classmethod
+    def pool(cls, curves: Iterable[RiskCurve]) -> RiskCurve:
+        """Combine independent simulations of the same heads, each weighted by its trials.
 
-def pool_curves(curves: Iterable[RiskCurve]) -> RiskCurve:
-    """Combine independent simulations of the same heads, each weighted by its trials.
+        Parameters
+        ----------
+        curves : sequence of RiskCurve
+            Simulated curves of the same sizes, n, ridge and parts.
 
-    Parameters
-    ----------
-    curves : sequence of RiskCurve
-        Simulated curves of the same sizes, n, ridge and parts.
+        Returns
+        -------
+        RiskCurve
+            With means and standard errors as if all trials had been one simulation.
 
-    Returns
-    -------
-    RiskCurve
-        With means and standard errors as if all trials had been one simulation.
+        Raises
+        ------
+        ValueError
+            If there is no curve, one is theory, or two are not of the same heads.
 
-    Raises
-    ------
-    ValueError
-        If there is no curve, one is theory, or two are not of the same heads.
+        Examples
+        --------
+        >>> one, two = (RiskCurve([3], [r], [0.5], n_samples=9, n_trials=2) for r in (1.0, 2.0))
+        >>> both = RiskCurve.pool([one, two])
+        >>> both.risk.tolist(), both.standard_error.round(3).tolist(), both.n_trials
+        ([1.5], [0.408], 4)
+        """
+        found = list(curves)
+        if not found or any(curve.n_trials == 0 for curve in found):
+            raise ValueError(
+                "curves must be one or more simulations; got none, or theory among them"
+            )
+        first = found[0]
+        kept = ("sizes", "noise", "ridges")
+        for other in found[1:]:
+            same = (other.n_samples, other.ridge) == (first.n_samples, first.ridge) and all(
+                (a is None and b is None)
+                or (a is not None and b is not None and np.array_equal(a, b))
+                for a, b in ((getattr(first, name), getattr(other, name)) for name in kept)
+            )
+            if not same or (other.bias is None) != (first.bias is None):
+                raise ValueError(f"curves must be of the same heads; got {first!r} and {other!r}")
 
-    Examples
-    --------
-    >>> one, two = (RiskCurve([3], [r], [0.5], n_samples=9, n_trials=2) for r in (1.0, 2.0))
-    >>> both = pool_curves([one, two])
-    >>> both.risk.tolist(), both.standard_error.round(3).tolist(), both.n_trials
-    ([1.5], [0.408], 4)
-    """
-    found = list(curves)
-    if not found or any(curve.n_trials == 0 for curve in found):
-        raise ValueError("curves must be one or more simulations; got none, or theory among them")
-    first = found[0]
-    kept = ("sizes", "noise", "ridges")
-    for other in found[1:]:
-        same = (other.n_samples, other.ridge) == (first.n_samples, first.ridge) and all(
-            (a is None and b is None) or (a is not None and b is not None and np.array_equal(a, b))
-            for a, b in ((getattr(first, name), getattr(other, name)) for name in kept)
+        draws = [np.full(c.sizes.size, c.n_trials) if c.trials is None else c.trials for c in found]
+        trials = np.sum(draws, axis=0)
+
+        def pooled(name: str, error: str) -> dict[str, FloatArray]:
+            if getattr(first, name) is None:
+                return {}
+            count, mean, scatter = np.zeros((3, first.sizes.size))
+            for curve, more in zip(found, draws, strict=True):
+                # A single trial has no error of its own.
+                own = np.where(more > 1, getattr(curve, error) ** 2 * more * (more - 1), 0.0)
+                step = getattr(curve, name) - mean
+                mean += step * (more / (count + more))
+                scatter += own + step**2 * (count * more / (count + more))
+                count += more
+            with np.errstate(invalid="ignore", divide="ignore"):
+                return {name: mean, error: np.sqrt(scatter / (trials * (trials - 1.0)))}
+
+        outputs = [
+            curve.per_output * more[:, None]
+            for curve, more in zip(found, draws, strict=True)
+            if curve.per_output is not None
+        ]
+        parts: dict[str, Any] = {
+            **pooled("risk", "standard_error"),
+            **pooled("bias", "bias_standard_error"),
+            **pooled("variance", "variance_standard_error"),
+            "per_output": np.sum(outputs, axis=0) / trials[:, None]
+            if len(outputs) == len(found)
+            else None,
+        }
+        return replace(
+            first,
+            **parts,
+            n_trials=int(trials.max()),
+            trials=None if (trials == trials[0]).all() else trials,
         )
-        if not same or (other.bias is None) != (first.bias is None):
-            raise ValueError(f"curves must be of the same heads; got {first!r} and {other!r}")
-
-    draws = [np.full(c.sizes.size, c.n_trials) if c.trials is None else c.trials for c in found]
-    trials = np.sum(draws, axis=0)
-
-    def pooled(name: str, error: str) -> dict[str, FloatArray]:
-        if getattr(first, name) is None:
-            return {}
-        count, mean, scatter = np.zeros((3, first.sizes.size))
-        for curve, more in zip(found, draws, strict=True):
-            # A single trial has no error of its own.
-            own = np.where(more > 1, getattr(curve, error) ** 2 * more * (more - 1), 0.0)
-            step = getattr(curve, name) - mean
-            mean += step * (more / (count + more))
-            scatter += own + step**2 * (count * more / (count + more))
-            count += more
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return {name: mean, error: np.sqrt(scatter / (trials * (trials - 1.0)))}
-
-    outputs = [
-        curve.per_output * more[:, None]
-        for curve, more in zip(found, draws, strict=True)
-        if curve.per_output is not None
-    ]
-    parts: dict[str, Any] = {
-        **pooled("risk", "standard_error"),
-        **pooled("bias", "bias_standard_error"),
-        **pooled("variance", "variance_standard_error"),
-        "per_output": np.sum(outputs, axis=0) / trials[:, None]
-        if len(outputs) == len(found)
-        else None,
-    }
-    return replace(
-        first,
-        **parts,
-        n_trials=int(trials.max()),
-        trials=None if (trials == trials[0]).all() else trials,
-    )

@@ -38,7 +38,7 @@ def risk_factors(
 ) -> Factors:
     r"""Return the bias weights :math:`w_i` and the variance factor v of a spectrum.
 
-    With :math:`b_i` the rows of B* in the eigenbasis of S, the risk of :func:`head_risk` is
+    With :math:`b_i` the rows of B* in the eigenbasis of S, the risk of :func:`.head_risk` is
     :math:`\Omega + \sum_i w_i b_i^\top b_i + v\,\Omega`.
 
     Parameters
@@ -66,7 +66,7 @@ def risk_factors(
     Raises
     ------
     ValueError
-        If an eigenvalue or multiplicity is not positive and finite, or as :func:`head_risk`.
+        If an eigenvalue or multiplicity is not positive and finite, or as :func:`.head_risk`.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def elliptical_factors(
     ------
     ValueError
         If the scales are not a vector of non-negative numbers, some positive, or as
-        :func:`risk_factors`.
+        :func:`.risk_factors`.
 
     Examples
     --------

@@ -257,7 +257,7 @@ def nested_conditional(
     Parameters
     ----------
     columns, readout, sizes, ridge
-        As :func:`nested_path`.
+        As :func:`.nested_path`.
     n_samples : int
         n, the number of rows.
 
@@ -267,7 +267,7 @@ def nested_conditional(
 
     Notes
     -----
-    As :func:`nested_path`.
+    As :func:`.nested_path`.
     """
     small, large = sizes[sizes <= n_samples], sizes[sizes > n_samples]
     first = columns(0, min(n_samples, int(sizes[-1])))

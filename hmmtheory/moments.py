@@ -1,6 +1,6 @@
 """What the theory needs to know of features and response, and the one place where it is used.
 
-Serves every chapter: the risk of R1 to R3′ is evaluated by :meth:`Moments.risk` alone.
+Serves every chapter: the risk of R1 to R3′ is evaluated by :meth:`.Moments.risk` alone.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Moments:
     r"""All that the risk of a linear head depends on (book: Chapter 4).
 
     With :math:`t_i` the eigenvalues of S, :math:`b_i` the rows of B* in its eigenbasis, and
-    weights :math:`w_i` and v from :func:`risk_factors`, the risk is
+    weights :math:`w_i` and v from :func:`.risk_factors`, the risk is
     :math:`\Omega + \sum_i w_i b_i^\top b_i + v\,\Omega`.
 
     Parameters
@@ -178,12 +178,12 @@ class Moments:
         Raises
         ------
         ValueError
-            As :meth:`Population.from_samples`, or if `rows` is unknown.
+            As :meth:`.Population.from_samples`, or if `rows` is unknown.
 
         Warns
         -----
         UserWarning
-            As :meth:`Population.from_samples`.
+            As :meth:`.Population.from_samples`.
         """
         elliptical = as_option("rows", rows, ROWS) == "elliptical"
         x, y = as_rows(features, responses)
@@ -205,7 +205,7 @@ class Moments:
         Parameters
         ----------
         n_samples, ridge, order
-            As :func:`head_risk`.
+            As :func:`.head_risk`.
         intercept : bool
             Whether the head has an intercept: n - 1 labels are left for the slopes, and the
             risk grows by 1 + 1/n (Proposition 12.1, exact for Gaussian rows).
@@ -217,7 +217,7 @@ class Moments:
         Raises
         ------
         ValueError
-            As :func:`head_risk`, or if n < 2 with an intercept.
+            As :func:`.head_risk`, or if n < 2 with an intercept.
         """
         return Risk(*self._parts(n_samples, ridge, order, intercept, diagonal=False))
 

@@ -191,12 +191,12 @@ class Population:
         representation : Representation
             The model.
         observation_noise_std, length
-            As :meth:`GaussianHMM.filter_covariance`.
+            As :meth:`.GaussianHMM.filter_covariance`.
 
         Raises
         ------
         ValueError
-            If dimensions differ, or as :meth:`GaussianHMM.filter_covariance`.
+            If dimensions differ, or as :meth:`.GaussianHMM.filter_covariance`.
         """
         signal = Signal.of_estimate(hmm, observation_noise_std, length)
         return cls.of_signal(signal, representation)

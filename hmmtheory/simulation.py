@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import delayed
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
@@ -22,7 +21,7 @@ from hmmtheory._checks import (
     as_sizes,
     spawn,
 )
-from hmmtheory._trials import one_blas_thread, workers
+from hmmtheory._trials import delayed, one_blas_thread, workers
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
 from hmmtheory.heads import Columns, NestedFit, fit_head, nested_conditional, nested_path
@@ -75,8 +74,8 @@ def simulate_head_risk(
 ) -> SimulatedRisk:
     r"""Train heads on independent examples of a population, and measure their risk.
 
-    Each trial draws X and Y, fits :func:`fit_head`'s head, and evaluates its exact risk; no test
-    set.  The independent check of :func:`head_risk`.
+    Each trial draws X and Y, fits :func:`.fit_head`'s head, and evaluates its exact risk; no test
+    set.  The independent check of :func:`.head_risk`.
 
     Parameters
     ----------

@@ -200,7 +200,7 @@ class FilteredTask(Task):
     Raises
     ------
     ValueError
-        If dimensions differ, or as :meth:`GaussianHMM.filter_covariance`.
+        If dimensions differ, or as :meth:`.GaussianHMM.filter_covariance`.
 
     Examples
     --------

@@ -52,9 +52,9 @@ def head_risk(
     order : {1, 2}
         Order of the asymptotic formula.
     kurtosis : float
-        As :func:`risk_factors`.
+        As :func:`.risk_factors`.
     intercept : bool
-        As :meth:`Moments.risk`.
+        As :meth:`.Moments.risk`.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def head_risk(
 def optimal_ridge(
     population: Population, n_samples: int, order: int = 2, intercept: bool = False
 ) -> float:
-    r"""Return the penalty :math:`\lambda^*` that minimises the total :func:`head_risk`.
+    r"""Return the penalty :math:`\lambda^*` that minimises the total :func:`.head_risk`.
 
     For isotropic S the first order gives :math:`\lambda^* = p \operatorname{tr}\Omega / \|B^*\|^2`
     (R7); in general the minimum is found numerically, over 0 and 24 decades around it.
@@ -103,7 +103,7 @@ def optimal_ridge(
     Raises
     ------
     ValueError
-        As :func:`head_risk`.
+        As :func:`.head_risk`.
 
     Examples
     --------
@@ -123,7 +123,7 @@ def risk_curve(
     order: int = 2,
     response: LinearResponse | None = None,
 ) -> RiskCurve:
-    r"""Return the theoretical risk of nested models, :func:`head_risk` at every size.
+    r"""Return the theoretical risk of nested models, :func:`.head_risk` at every size.
 
     The cost per size does not grow with p: all eigenvalues of S but the d of
     :math:`\Sigma_z^{1/2} W_p W_p^\top \Sigma_z^{1/2}` equal :math:`\sigma_u^2`.
@@ -139,7 +139,7 @@ def risk_curve(
     sizes : sequence of int
         Strictly increasing sizes within [0, P].
     ridge, order
-        As :func:`head_risk`.
+        As :func:`.head_risk`.
     response : LinearResponse, optional
         The label; the next token state if omitted.
 
@@ -151,7 +151,7 @@ def risk_curve(
     Raises
     ------
     ValueError
-        If dimensions differ, a size is outside [0, P], or as :func:`head_risk`.
+        If dimensions differ, a size is outside [0, P], or as :func:`.head_risk`.
 
     Examples
     --------
@@ -184,7 +184,7 @@ def curve_of(
     sizes : ndarray of int, shape (k,)
         Strictly increasing sizes.
     n_samples, order, intercept
-        As :meth:`Moments.risk`.
+        As :meth:`.Moments.risk`.
     ridge : float or "optimal"
         The penalty, or the best of each size.
     label : str
@@ -197,7 +197,7 @@ def curve_of(
     Raises
     ------
     ValueError
-        As :meth:`Moments.risk`.
+        As :meth:`.Moments.risk`.
     """
     best = isinstance(ridge, str) and ridge == "optimal"
     given = 0.0 if best else as_number("ridge", ridge, minimum=0.0, allow_infinite=True)

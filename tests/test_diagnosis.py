@@ -5,7 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
-from hmmtheory import Diagnosis, diagnose
+from hmmtheory import diagnose
+from hmmtheory.practice.diagnosis import Diagnosis
 
 FloatArray = NDArray[np.float64]
 N, P = 600, 40

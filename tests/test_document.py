@@ -3,13 +3,8 @@
 import numpy as np
 import pytest
 
-from hmmtheory import (
-    GaussianHMM,
-    Representation,
-    document_inflation,
-    risk_curve,
-    simulate_risk_curve,
-)
+from hmmtheory import GaussianHMM, Representation, risk_curve, simulate_risk_curve
+from hmmtheory.theory import document_inflation
 
 
 @pytest.mark.parametrize(("rho", "s", "sigma_u"), [(0.5, 1.0, 1.0), (0.9, 3.0, 0.5)])

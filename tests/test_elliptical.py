@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import linalg
 
-from hmmtheory import elliptical_factors, risk_factors
+from hmmtheory.factors import elliptical_factors, risk_factors
 
 SPECTRA = {
     "flat": np.ones(30),

@@ -13,7 +13,7 @@ import sympy as sp
 from explorer import code, formulas, javascript
 from numpy.testing import assert_allclose
 
-from hmmtheory import GaussianHMM, Population, Representation, risk_curve, sweet_spot
+from hmmtheory import GaussianHMM, Population, Representation, risk_curve
 from hmmtheory import optimal_ridge as numerical_ridge
 from hmmtheory.closed_forms import (
     SYMBOLS,
@@ -21,6 +21,7 @@ from hmmtheory.closed_forms import (
     balanced_risk,
     global_optimum,
     limit_risk,
+    sweet_spot,
 )
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from hmmtheory import RiskCurve, simulate_setting, study
+from hmmtheory import RiskCurve, study
 from hmmtheory.studies._fingerprint import fingerprint
+from hmmtheory.studies.study import simulate_setting
 
 SOURCE = """
 from hmmtheory import RiskCurve

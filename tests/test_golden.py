@@ -18,6 +18,11 @@ import pytest
 
 import hmmtheory as H
 from hmmtheory import closed_forms
+from hmmtheory.factors import effective_ridge, elliptical_factors, risk_factors
+from hmmtheory.moments import Risk
+from hmmtheory.simulation import SimulatedRisk
+from hmmtheory.studies.study import setting_theory, simulate_setting
+from hmmtheory.theory import document_inflation
 
 STORE = Path(__file__).with_name("golden.json")
 
@@ -45,7 +50,7 @@ def numbers(value: Any) -> list[float]:
         more = ("bias_standard_error", "variance_standard_error", "trials")
         found = [getattr(value, name) for name in (*names, *more)]
         return numbers([part for part in found if part is not None])
-    if isinstance(value, H.Risk):
+    if isinstance(value, Risk):
         return numbers([value.noise, *np.diagonal([value.bias, value.variance], 0, 1, 2)])
     if isinstance(value, (list, tuple)):
         return [number for part in value for number in numbers(part)]
@@ -191,7 +196,7 @@ def add_theory() -> None:
                     ridge,
                     order,
                 ),
-                lambda k, n, r, o: tuple(H.risk_factors(spectrum(k), n, r, order=o)),
+                lambda k, n, r, o: tuple(risk_factors(spectrum(k), n, r, order=o)),
             )
         for n, ridge in ((10, 0.0), (15, 0.5), (40, 7.0)):
             case(
@@ -201,7 +206,7 @@ def add_theory() -> None:
                     n,
                     ridge,
                 ),
-                lambda k, n, r: H.effective_ridge(spectrum(k), n, r),
+                lambda k, n, r: effective_ridge(spectrum(k), n, r),
             )
         for order in (1, 2):
             case(
@@ -224,7 +229,7 @@ def add_theory() -> None:
                     order,
                 ),
                 lambda k, n, r, o: tuple(
-                    H.elliptical_factors(spectrum(k), n, [0.3, 0.7, 1.0, 1.1, 1.9], r, o)
+                    elliptical_factors(spectrum(k), n, [0.3, 0.7, 1.0, 1.1, 1.9], r, o)
                 ),
                 1e-11,
                 "κ and c are roots, found to 1e-14 of their logarithm",
@@ -233,12 +238,12 @@ def add_theory() -> None:
         case(
             f"risk_factors with multiplicities n={n}",
             (n,),
-            lambda n: tuple(H.risk_factors([3.0, 1.0, 0.2], n, 1.0, [2, 10, 50], 2, 0.5)),
+            lambda n: tuple(risk_factors([3.0, 1.0, 0.2], n, 1.0, [2, 10, 50], 2, 0.5)),
         )
         case(
             f"effective_ridge with multiplicities n={n}",
             (n,),
-            lambda n: H.effective_ridge([3.0, 1.0, 0.2], n, 0.1, [2, 10, 500]),
+            lambda n: effective_ridge([3.0, 1.0, 0.2], n, 0.1, [2, 10, 500]),
         )
 
 
@@ -291,17 +296,17 @@ def add_curves() -> None:
         case(
             f"document_inflation n={n}",
             (n,),
-            lambda n: H.document_inflation(chain(6, 0.9), model(6, 8), n),
+            lambda n: document_inflation(chain(6, 0.9), model(6, 8), n),
         )
         case(
             f"document_inflation uneven n={n}",
             (n,),
-            lambda n: H.document_inflation(uneven_chain(), model(5, 3, 0.3), n),
+            lambda n: document_inflation(uneven_chain(), model(5, 3, 0.3), n),
         )
     case(
         "setting_theory",
         (),
-        lambda: H.setting_theory(6, 0.9, 30, [0, 5, 12, 60], 1.5, 0.8, 2.0, order=1),
+        lambda: setting_theory(6, 0.9, 30, [0, 5, 12, 60], 1.5, 0.8, 2.0, order=1),
     )
     for weights in ("gaussian", "balanced"):
         for kind in ("rotation", "scalar"):
@@ -311,7 +316,7 @@ def add_curves() -> None:
                     weights,
                     kind,
                 ),
-                lambda w, c: H.setting_theory(
+                lambda w, c: setting_theory(
                     6, 0.9, 30, [0, 5, 12, 60], chain=c, weights=w, instance=3, order=2
                 ),
             )
@@ -479,7 +484,7 @@ def add_heads() -> None:
     )
 
 
-def simulated(found: H.SimulatedRisk) -> Any:
+def simulated(found: SimulatedRisk) -> Any:
     errors = [found.total_standard_error, found.bias_standard_error, found.variance_standard_error]
     return [found.matrix, found.standard_error, found.total, found.parts, errors]
 
@@ -552,18 +557,16 @@ def add_simulations() -> None:
         case(
             f"simulate_setting {weights}",
             (weights,),
-            lambda w: H.simulate_setting(
-                4, 0.8, 15, [0, 4, 10, 30], 4, 2, 1.5, 0.8, 1.0, weights=w
-            ),
+            lambda w: simulate_setting(4, 0.8, 15, [0, 4, 10, 30], 4, 2, 1.5, 0.8, 1.0, weights=w),
         )
     case(
         "simulate_setting document",
         (),
-        lambda: H.simulate_setting(4, 0.8, 15, [0, 4, 30], 4, 2, design="document", chain="scalar"),
+        lambda: simulate_setting(4, 0.8, 15, [0, 4, 30], 4, 2, design="document", chain="scalar"),
     )
     case("study", (), a_study)
     case("study with a target", (), lambda: a_study(target_relative_error=0.01, max_trials=200))
-    case("pool_curves", (), lambda: H.pool_curves([a_curve(1), a_curve(2), a_curve(3)]))
+    case("pool_curves", (), lambda: H.RiskCurve.pool([a_curve(1), a_curve(2), a_curve(3)]))
 
 
 def a_curve(seed: int) -> H.RiskCurve:

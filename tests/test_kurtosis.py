@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from hmmtheory import Population, effective_ridge, head_risk, risk_factors
+from hmmtheory import Population, head_risk
+from hmmtheory.factors import effective_ridge, risk_factors
 
 SPECTRUM = np.linspace(0.3, 3.0, 30)
 

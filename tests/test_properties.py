@@ -1,8 +1,6 @@
 """Symmetries and orderings that hold for every spectrum, size and sample."""
 
-import tempfile
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,14 +12,14 @@ from hmmtheory import (
     GaussianHMM,
     Population,
     Representation,
-    Risk,
     RiskCurve,
     fit_head,
     head_risk,
     optimal_ridge,
     risk_curve,
-    risk_factors,
 )
+from hmmtheory.factors import risk_factors
+from hmmtheory.moments import Risk
 
 modest = settings(deadline=None, derandomize=True, max_examples=40)
 
@@ -272,27 +270,6 @@ ARRAYS = (
 
 @given(curves())
 @modest
-def test_a_saved_curve_comes_back_as_it_was(curve: RiskCurve) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "curve.npz"
-        curve.save(path)
-        loaded = RiskCurve.load(path)
-        assert [file.name for file in Path(folder).iterdir()] == ["curve.npz"]
-    for name in ARRAYS:
-        before, after = getattr(curve, name), getattr(loaded, name)
-        if before is None:
-            assert after is None
-        else:
-            assert np.array_equal(before, after, equal_nan=name != "sizes")
-            assert before.dtype == after.dtype
-    for name in ("n_samples", "ridge", "n_trials", "label"):
-        assert getattr(curve, name) == getattr(loaded, name)
-        assert type(getattr(curve, name)) is type(getattr(loaded, name))
-    assert repr(curve) == repr(loaded)
-
-
-@given(curves())
-@modest
 def test_a_curve_as_a_table_has_a_row_for_each_size(curve: RiskCurve) -> None:
     table = curve.to_frame()
     assert table.index.name == "size"
@@ -303,13 +280,6 @@ def test_a_curve_as_a_table_has_a_row_for_each_size(curve: RiskCurve) -> None:
         if column is not None:
             assert np.array_equal(table[name].to_numpy(), column, equal_nan=True)
     assert "per_output" not in table.columns
-
-
-def test_saving_over_a_curve_replaces_it(tmp_path: Path) -> None:
-    path = tmp_path / "curve.npz"
-    RiskCurve([0, 1], [2.0, 1.0], [0.0, 0.0]).save(path)
-    RiskCurve([5], [3.0], [0.1], n_trials=4).save(str(path))
-    assert RiskCurve.load(str(path)).sizes.tolist() == [5]
 
 
 def test_a_curve_cannot_be_changed() -> None:

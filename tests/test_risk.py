@@ -13,13 +13,12 @@ from hmmtheory import (
     LinearResponse,
     Population,
     Representation,
-    effective_ridge,
     head_risk,
     optimal_ridge,
     risk_curve,
-    risk_factors,
     simulate_head_risk,
 )
+from hmmtheory.factors import effective_ridge, risk_factors
 
 
 def a_population(values: np.ndarray, q: int = 3, seed: int = 0) -> Population:

@@ -21,13 +21,11 @@ from hmmtheory import (
     GaussianHMM,
     Representation,
     RiskCurve,
-    pool_curves,
     risk_curve,
-    setting_theory,
     simulate_risk_curve,
-    simulate_setting,
     study,
 )
+from hmmtheory.studies.study import setting_theory, simulate_setting
 
 GRID: dict[str, Any] = {
     "dim": 4,
@@ -182,7 +180,7 @@ def test_pooled_curves_are_one_simulation_of_all_trials() -> None:
         for trials in (1, 7, 30)
     ]
     whole = simulate_risk_curve(chain, model, 12, [0, 4, 30], 38, rng=2)
-    pooled = pool_curves(parts)
+    pooled = RiskCurve.pool(parts)
     assert pooled.n_trials == 38
     for name in (
         "risk", "standard_error", "noise", "bias", "variance", "bias_standard_error",
@@ -204,7 +202,7 @@ def test_what_can_not_be_pooled_is_refused() -> None:
     ]
     for curves in bad:
         with pytest.raises(ValueError, match=r"^curves"):
-            pool_curves(curves)
+            RiskCurve.pool(curves)
 
 
 # On disk.

@@ -6,7 +6,7 @@ import sympy as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hmmtheory import GaussianHMM, Population, Representation, head_risk, sweet_spot
+from hmmtheory import GaussianHMM, Population, Representation, head_risk
 from hmmtheory.closed_forms import (
     SYMBOLS,
     balanced_forms,
@@ -14,6 +14,7 @@ from hmmtheory.closed_forms import (
     global_optimum,
     limit_forms,
     limit_risk,
+    sweet_spot,
 )
 
 

@@ -24,8 +24,9 @@ import scipy
 from numpy.typing import NDArray
 
 import hmmtheory
-from hmmtheory import RiskCurve, elliptical_factors, risk_factors, study
+from hmmtheory import RiskCurve, study
 from hmmtheory._trials import one_blas_thread
+from hmmtheory.factors import elliptical_factors, risk_factors
 
 Array = NDArray[np.float64]
 HERE = Path(__file__).resolve().parent

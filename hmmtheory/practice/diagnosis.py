@@ -106,7 +106,7 @@ class Diagnosis:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """One :class:`Finding` for each property, in the order in which they are printed."""
+        """One :class:`.Finding` for each property, in the order in which they are printed."""
         n, telling = self.n_samples, self.n_samples / (self.column_kurtosis + 3.0)
         few = 2.0 * min(telling, self.n_rows / (self.column_kurtosis + 3.0))
         rows_a_direction = self.n_rows / self.rank

@@ -57,11 +57,11 @@ def predict_risk(
 ) -> RiskCurve:
     r"""Predict the risk of a linear head that will be trained on n labels (book: Chapter 11).
 
-    The moments of the samples (:meth:`Population.from_samples`) go into :func:`head_risk`'s
+    The moments of the samples (:meth:`.Population.from_samples`) go into :func:`.head_risk`'s
     theory; nothing is trained.  An intercept (centring by the training means) leaves n - 1
     labels for the slopes and multiplies the risk by 1 + 1/n (Proposition 12.1, exact for
-    Gaussian rows).  Empirical for real features: :func:`resample_risk_curve` measures how wrong
-    it is, :func:`diagnose` says why.
+    Gaussian rows).  Empirical for real features: :func:`.resample_risk_curve` measures how wrong
+    it is, :func:`.diagnose` says why.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def predict_risk(
         Which features a head of size p sees: the first p, the first p principal components of
         all rows, or the first p after a shuffle.
     rows : {"elliptical", "gaussian"}
-        Whether unequal row scales are taken into account (:func:`elliptical_factors`).
+        Whether unequal row scales are taken into account (:func:`.elliptical_factors`).
     intercept : bool
         False if both means are known, so that all n labels train the slopes.
     unlabelled : array_like, shape (M, P), optional
@@ -103,7 +103,7 @@ def predict_risk(
     Warns
     -----
     UserWarning
-        If there are fewer than two labelled rows a feature (:meth:`Population.from_samples`).
+        If there are fewer than two labelled rows a feature (:meth:`.Population.from_samples`).
 
     Examples
     --------
@@ -134,7 +134,7 @@ def resample_risk_curve(
     rng: Any = None,
     n_jobs: int | None = 1,
 ) -> RiskCurve:
-    r"""Measure what :func:`predict_risk` predicts, by training heads on subsets of the rows.
+    r"""Measure what :func:`.predict_risk` predicts, by training heads on subsets of the rows.
 
     Each trial draws n of the N rows without replacement, trains the head of every size, and
     takes its mean squared error on the N - n rows left out.
@@ -142,7 +142,7 @@ def resample_risk_curve(
     Parameters
     ----------
     features, responses, sizes, order, intercept
-        As :func:`predict_risk`.  Without an intercept both sides are centred by the means of
+        As :func:`.predict_risk`.  Without an intercept both sides are centred by the means of
         all rows.
     n_samples : int
         n < N, the number of labels of each head.
@@ -152,7 +152,7 @@ def resample_risk_curve(
         :math:`\lambda \ge 0`, for all sizes or for each.
     rng : int, Generator, SeedSequence or None
         Draws the rows; shuffles the features first if ``order="random"``, in the same way as
-        :func:`predict_risk` given the same seed.
+        :func:`.predict_risk` given the same seed.
     n_jobs : int or None
         Processes, as joblib counts them; None takes them from ``joblib.parallel_config``.  The
         result is the same for every value.
@@ -166,7 +166,7 @@ def resample_risk_curve(
     Raises
     ------
     ValueError
-        As :func:`predict_risk`, or if n >= N.
+        As :func:`.predict_risk`, or if n >= N.
 
     Examples
     --------
@@ -304,7 +304,7 @@ def recommend(
     Parameters
     ----------
     features, responses, sizes, order, rows, unlabelled
-        As :func:`predict_risk`.
+        As :func:`.predict_risk`.
     n_samples : int, optional
         n >= 2, the number of labels planned for; N if omitted.
     target : float, optional
@@ -321,12 +321,12 @@ def recommend(
     ImportError
         If scikit-learn 1.6 or later is not installed.
     ValueError
-        As :func:`predict_risk`, or if `target` is not positive.
+        As :func:`.predict_risk`, or if `target` is not positive.
 
     Warns
     -----
     UserWarning
-        As :func:`predict_risk`.
+        As :func:`.predict_risk`.
 
     Examples
     --------
@@ -485,7 +485,7 @@ def _resample(work: _Resampling, rng: np.random.Generator) -> FloatArray:
 
 
 def _quick_head(x: FloatArray, y: FloatArray, ridge: float) -> FloatArray:
-    """Return :func:`fit_head`'s head, by Cholesky where the ridge makes that accurate."""
+    """Return :func:`.fit_head`'s head, by Cholesky where the ridge makes that accurate."""
     tall = x.shape[1] <= x.shape[0]
     gram = x.T @ x if tall else x @ x.T
     # The trace bounds the largest eigenvalue, hence the condition number.

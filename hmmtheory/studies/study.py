@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from hmmtheory._checks import as_count, as_flag, as_jobs, as_number, as_rng, as_sizes
 from hmmtheory._trials import workers
-from hmmtheory.curves import RiskCurve, pool_curves
+from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.representations import Representation
 from hmmtheory.simulation import simulate_risk_curve
@@ -81,12 +81,12 @@ def study(
     n_trials : int
         Draws of each point; with a target, of the first round.
     simulate : callable, optional
-        ``simulate(**point, n_trials=..., rng=...)`` returns a :class:`RiskCurve`;
-        :func:`simulate_setting` if omitted.  Workers on other machines must be able to import
+        ``simulate(**point, n_trials=..., rng=...)`` returns a :class:`.RiskCurve`;
+        :func:`.simulate_setting` if omitted.  Workers on other machines must be able to import
         it, unless it is defined in the script itself.
     theory : callable, optional
-        ``theory(**point)`` returns the :class:`RiskCurve` to compare with, at the same sizes;
-        :func:`setting_theory` if both are omitted, none if only this one is.
+        ``theory(**point)`` returns the :class:`.RiskCurve` to compare with, at the same sizes;
+        :func:`.setting_theory` if both are omitted, none if only this one is.
     target_relative_error : float, optional
         Add chunks to a point until the standard error of all its sizes is at most this share of
         their risk.
@@ -174,7 +174,7 @@ def study(
             bar.total += len(tasks)
             for task, frame in zip(tasks, _run(tasks, store, pool, bar), strict=True):
                 parts[task.place].append(_as_curve(frame))
-            curves = [pool_curves(found) for found in parts]
+            curves = [RiskCurve.pool(found) for found in parts]
             if target is None:
                 break
             following = [
@@ -227,7 +227,7 @@ def simulate_setting(
     sizes : int or sequence of int
         One size, or strictly increasing sizes.
     n_trials, rng, ridge, design, estimator
-        As :func:`simulate_risk_curve`.
+        As :func:`.simulate_risk_curve`.
     signal, noise_std : float
         s and :math:`\sigma_u`.
     chain : {"rotation", "scalar"}
@@ -244,7 +244,7 @@ def simulate_setting(
     Raises
     ------
     ValueError
-        If `chain` or `weights` is unknown, or as :func:`simulate_risk_curve` and the
+        If `chain` or `weights` is unknown, or as :func:`.simulate_risk_curve` and the
         constructors.
 
     Examples
@@ -277,16 +277,16 @@ def setting_theory(
     estimator: str = "auto",
     order: int = 2,
 ) -> RiskCurve:
-    """Return :func:`risk_curve` for the settings of :func:`simulate_setting`.
+    """Return :func:`.risk_curve` for the settings of :func:`.simulate_setting`.
 
     Parameters
     ----------
     dim, persistence, n_samples, sizes, signal, noise_std, ridge, chain, weights, instance
-        As :func:`simulate_setting`.
+        As :func:`.simulate_setting`.
     design, estimator : str
         Ignored: the theory is that of independent prompts, whatever is simulated.
     order : {1, 2}
-        As :func:`risk_curve`.
+        As :func:`.risk_curve`.
 
     Returns
     -------
@@ -295,7 +295,7 @@ def setting_theory(
     Raises
     ------
     ValueError
-        As :func:`simulate_setting` and :func:`risk_curve`.
+        As :func:`.simulate_setting` and :func:`.risk_curve`.
 
     Examples
     --------
