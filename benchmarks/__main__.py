@@ -29,7 +29,7 @@ from sklearn.linear_model import LinearRegression
 from threadpoolctl import threadpool_limits
 
 from hmmtheory import GaussianHMM, Representation, risk_curve, simulate_risk_curve, study
-from hmmtheory.studies.study import simulate_setting
+from hmmtheory.studies.settings import simulate_setting
 
 torch: Any = None
 dask: Any = None

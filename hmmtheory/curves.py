@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmmtheory._checks import FloatArray, as_array, as_count, as_number, as_sizes
+from hmmtheory._trials import Tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _PARTS = ("noise", "bias", "variance")
 _PART_ERRORS = ("bias_standard_error", "variance_standard_error")
+#: What a curve may hold of each size.
+COLUMNS = ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "ridges")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -197,16 +200,12 @@ class RiskCurve:
         def pooled(name: str, error: str) -> dict[str, FloatArray]:
             if getattr(first, name) is None:
                 return {}
-            count, mean, scatter = np.zeros((3, first.sizes.size))
+            tally = Tally(first.sizes.size)
             for curve, more in zip(found, draws, strict=True):
                 # A single trial has no error of its own.
                 own = np.where(more > 1, getattr(curve, error) ** 2 * more * (more - 1), 0.0)
-                step = getattr(curve, name) - mean
-                mean += step * (more / (count + more))
-                scatter += own + step**2 * (count * more / (count + more))
-                count += more
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return {name: mean, error: np.sqrt(scatter / (trials * (trials - 1.0)))}
+                tally.add(getattr(curve, name), count=more, scatter=own)
+            return {name: tally.mean, error: tally.standard_error}
 
         outputs = [
             curve.per_output * more[:, None]

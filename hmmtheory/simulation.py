@@ -21,7 +21,7 @@ from hmmtheory._checks import (
     as_sizes,
     spawn,
 )
-from hmmtheory._trials import delayed, one_blas_thread, workers
+from hmmtheory._trials import Tally, delayed, one_blas_thread, workers
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
 from hmmtheory.heads import Columns, NestedFit, fit_head, nested_conditional, nested_path
@@ -255,16 +255,7 @@ def simulate_risk_curve(
     [30, 154, 60]
     """
     task = GaussianTask(hmm, representation, response)
-    target = target_relative_error
-    if target is not None:
-        target = as_number(
-            "target_relative_error",
-            target,
-            minimum=0.0,
-            maximum=1.0,
-            open_minimum=True,
-            open_maximum=True,
-        )
+    target = _as_target(target_relative_error)
     n = as_count("n_samples", n_samples)
     trials = as_count("n_trials", n_trials, minimum=1 if target is None else 2)
     most = trials if target is None else as_count("max_trials", max_trials, minimum=trials)
@@ -278,25 +269,57 @@ def simulate_risk_curve(
     rank = np.minimum(checked, hmm.dim) if collinear else checked
     endless = (lam == 0.0) & (np.abs(rank - n) <= 1)
 
-    generator = as_rng(rng)
-    counts = np.zeros(checked.size, dtype=np.int64)
-    mean = np.zeros((3, checked.size, task.signal.noise.shape[0]))
-    totals, scatter = np.zeros((2, 3, checked.size))
-    active, batch = np.arange(checked.size), trials
+    outputs, totals = _run(setting, trials, most, target, endless, as_rng(rng), jobs)
+    errors = totals.standard_error
+    if target is not None:
+        errors[[0, 2]] = np.where(endless, np.inf, errors[[0, 2]])
+        late = checked[(errors[0] > target * totals.mean[0]) & ~endless]
+        if late.size:
+            warnings.warn(
+                f"{most} trials don't bring sizes {late.tolist()} to a relative error of {target}",
+                stacklevel=2,
+            )
+    counts = totals.count[0].astype(np.int64)
+    return RiskCurve(
+        sizes=checked,
+        risk=totals.mean[0],
+        standard_error=errors[0],
+        noise=exact and exact.noise.sum(axis=1),
+        bias=exact and totals.mean[1],
+        variance=exact and totals.mean[2],
+        bias_standard_error=exact and errors[1],
+        variance_standard_error=exact and errors[2],
+        per_output=outputs.mean[0],
+        n_samples=n,
+        ridge=lam,
+        n_trials=int(counts.max()),
+        trials=None if target is None else counts,
+        label=f"simulation, {design}",
+    )
+
+
+def _run(
+    setting: _Setting,
+    trials: int,
+    most: int,
+    target: float | None,
+    endless: NDArray[np.bool_],
+    rng: np.random.Generator,
+    jobs: int | None,
+) -> tuple[Tally, Tally]:
+    """Return risk, bias and variance of each size: of each output (3, k, q), and in all (3, k)."""
+    k = setting.sizes.size
+    outputs, totals = Tally(3, k, setting.task.signal.noise.shape[0]), Tally(3, k)
+    active, batch = np.arange(k), trials
     with workers(jobs) as pool:
         while batch:
-            part = setting.of(active)
-            # Welford's update, in trial order, so that the sums don't depend on the workers.
-            for draw in pool(delayed(_trial)(part, child) for child in spawn(generator, batch)):
-                counts[active] += 1
-                mean[:, active] += (draw - mean[:, active]) / counts[active, None]
-                total = draw.sum(axis=2)
-                step = total - totals[:, active]
-                totals[:, active] += step / counts[active]
-                scatter[:, active] += step * (total - totals[:, active])
+            part, at = setting.of(active), (slice(None), active)
+            for draw in pool(delayed(_trial)(part, child) for child in spawn(rng, batch)):
+                outputs.add(draw, at)
+                totals.add(draw.sum(axis=2), at)
             if target is None:
                 break
-            relative = np.sqrt(scatter[0] / (counts * (counts - 1))) / totals[0]
+            counts, relative = totals.count[0], totals.standard_error[0] / totals.mean[0]
             active = np.flatnonzero((relative > target) & (counts < most) & ~endless)
             if not active.size:
                 break
@@ -304,31 +327,19 @@ def simulate_risk_curve(
             done = int(counts[active[0]])
             least = done * (float(relative[active].min()) / target) ** 2 - done
             batch = int(min(max(np.ceil(least), trials, done // 10), most - done))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        errors = np.sqrt(scatter / (counts * (counts - 1.0)))
-    if target is not None:
-        errors[[0, 2]] = np.where(endless, np.inf, errors[[0, 2]])
-        late = checked[(errors[0] > target * totals[0]) & ~endless]
-        if late.size:
-            warnings.warn(
-                f"{most} trials don't bring sizes {late.tolist()} to a relative error of {target}",
-                stacklevel=2,
-            )
-    return RiskCurve(
-        sizes=checked,
-        risk=totals[0],
-        standard_error=errors[0],
-        noise=exact and exact.noise.sum(axis=1),
-        bias=exact and totals[1],
-        variance=exact and totals[2],
-        bias_standard_error=exact and errors[1],
-        variance_standard_error=exact and errors[2],
-        per_output=mean[0],
-        n_samples=n,
-        ridge=lam,
-        n_trials=int(counts.max()),
-        trials=None if target is None else counts,
-        label=f"simulation, {design}",
+    return outputs, totals
+
+
+def _as_target(value: float | None) -> float | None:
+    if value is None:
+        return None
+    return as_number(
+        "target_relative_error",
+        value,
+        minimum=0.0,
+        maximum=1.0,
+        open_minimum=True,
+        open_maximum=True,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from hmmtheory import RiskCurve, study
 from hmmtheory.studies._fingerprint import fingerprint
-from hmmtheory.studies.study import simulate_setting
+from hmmtheory.studies.settings import simulate_setting
 
 SOURCE = """
 from hmmtheory import RiskCurve

@@ -21,7 +21,7 @@ from hmmtheory import closed_forms
 from hmmtheory.factors import effective_ridge, elliptical_factors, risk_factors
 from hmmtheory.moments import Risk
 from hmmtheory.simulation import SimulatedRisk
-from hmmtheory.studies.study import setting_theory, simulate_setting
+from hmmtheory.studies.settings import setting_theory, simulate_setting
 from hmmtheory.theory import document_inflation
 
 STORE = Path(__file__).with_name("golden.json")

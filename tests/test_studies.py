@@ -25,7 +25,7 @@ from hmmtheory import (
     simulate_risk_curve,
     study,
 )
-from hmmtheory.studies.study import setting_theory, simulate_setting
+from hmmtheory.studies.settings import setting_theory, simulate_setting
 
 GRID: dict[str, Any] = {
     "dim": 4,

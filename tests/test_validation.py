@@ -34,7 +34,7 @@ from hmmtheory import (
 from hmmtheory.closed_forms import balanced_risk, global_optimum, limit_risk, sweet_spot
 from hmmtheory.factors import effective_ridge, elliptical_factors, risk_factors
 from hmmtheory.plotting import plot_theory_and_simulation
-from hmmtheory.studies.study import setting_theory, simulate_setting
+from hmmtheory.studies.settings import setting_theory, simulate_setting
 from hmmtheory.theory import document_inflation
 
 NAN, INF = float("nan"), float("inf")

@@ -305,14 +305,6 @@ def diagnose(
     distinct = 1 + np.count_nonzero(np.diff(np.sort(x, axis=0), axis=0), axis=0)
     tied = float(np.mean(distinct < min(10, rows)))
 
-    sizes = sorted({s for s in (n // 2, 3 * n // 4, 3 * n // 2, 2 * n, judged) if 1 <= s <= judged})
-    curves = [
-        predict_risk(scores, y, n, sizes, rows=option).risk for option in ("elliptical", "gaussian")
-    ]
-    finite = np.isfinite(curves[1]) & (curves[1] > 0)
-    ratios = curves[0][finite] / curves[1][finite]
-    effect = float(ratios[np.abs(np.log(ratios)).argmax()]) if finite.any() else 1.0
-
     return Diagnosis(
         n_rows=rows,
         n_features=x.shape[1],
@@ -327,11 +319,23 @@ def diagnose(
         tail_weight=tails,
         column_kurtosis=loudest,
         tied_values=tied,
-        scale_effect=effect,
+        scale_effect=_scale_effect(scores, y, n),
         row_scales=moments.row_scales,
         nearest=nearest,
         spectrum=spectrum,
     )
+
+
+def _scale_effect(scores: FloatArray, y: FloatArray, n: int) -> float:
+    """Return the risk with row scales over that without, where they differ most."""
+    judged = scores.shape[1]
+    sizes = sorted({s for s in (n // 2, 3 * n // 4, 3 * n // 2, 2 * n, judged) if 1 <= s <= judged})
+    curves = [
+        predict_risk(scores, y, n, sizes, rows=option).risk for option in ("elliptical", "gaussian")
+    ]
+    finite = np.isfinite(curves[1]) & (curves[1] > 0)
+    ratios = curves[0][finite] / curves[1][finite]
+    return float(ratios[np.abs(np.log(ratios)).argmax()]) if finite.any() else 1.0
 
 
 def _verdict(caution: bool) -> str:

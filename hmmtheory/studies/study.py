@@ -2,51 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import itertools
 import json
 import os
-import platform
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-import scipy
 from joblib import delayed
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from hmmtheory._checks import as_count, as_flag, as_jobs, as_number, as_rng, as_sizes
+from hmmtheory._checks import as_count, as_flag, as_jobs, as_number
 from hmmtheory._trials import workers
-from hmmtheory.curves import RiskCurve
-from hmmtheory.gaussian_hmm import GaussianHMM
-from hmmtheory.representations import Representation
-from hmmtheory.simulation import simulate_risk_curve
-from hmmtheory.studies._fingerprint import fingerprint, package_code
-from hmmtheory.theory import risk_curve
+from hmmtheory.curves import COLUMNS, RiskCurve
+from hmmtheory.studies._store import digest, open_folder, read, write
+from hmmtheory.studies.settings import setting_theory, simulate_setting
 
-CHAINS = ("rotation", "scalar")
-WEIGHTS = ("gaussian", "balanced")
-_MANIFEST = "_study.json"
-_PARTS = (
-    "risk",
-    "standard_error",
-    "noise",
-    "bias",
-    "variance",
-    "bias_standard_error",
-    "variance_standard_error",
-    "ridges",
-)
 _THEORY = {"theory": "risk", "theory_bias": "bias", "theory_variance": "variance"}
 #: Names that no parameter may have: columns of the table, and what `study` passes itself.
-_RESERVED = {*_PARTS, *_THEORY, "size", "trials", "relative_gap", "z", "n_trials", "rng"}
+_RESERVED = {*COLUMNS, *_THEORY, "size", "trials", "relative_gap", "z", "n_trials", "rng"}
 
 Point = dict[str, Any]
 
@@ -149,13 +126,8 @@ def study(
     seed, jobs = as_count("rng", rng, minimum=0), as_jobs(n_jobs)
     hidden = not as_flag("progress", progress)
     points = _points(grid)
-    store = _open(folder, simulate)
-    # Draws hang on this name: it stays what it was when the wing was one module.
-    module = getattr(simulate, "__module__", "").replace(
-        "hmmtheory.studies.study", "hmmtheory.studies"
-    )
-    name = [module, getattr(simulate, "__qualname__", "")]
-    keys = [_digest([name, seed, chunk, point]) for point in points]
+    store = open_folder(folder, simulate)
+    keys = [digest([_name(simulate), seed, chunk, point]) for point in points]
 
     parts: list[list[RiskCurve]] = [[] for _ in points]
     totals = [trials] * len(points)
@@ -188,166 +160,9 @@ def study(
         if theory is not None:
             for k, curve in pool(delayed(_theory)(theory, *pair) for pair in enumerate(points)):
                 expected[k] = curve
-    if target is not None:
-        late = [k for k, curve in enumerate(curves) if _worst_error(curve) > target]
-        if late:
-            warnings.warn(
-                f"{max_trials} trials don't bring {len(late)} of {len(points)} points to a "
-                f"relative error of {target}; the first is {points[late[0]]}",
-                stacklevel=2,
-            )
+    _warn_if_late(points, curves, target, max_trials)
     rows = [_rows(*found) for found in zip(points, curves, expected, strict=True)]
     return pd.concat(rows, ignore_index=True)
-
-
-def simulate_setting(
-    dim: int,
-    persistence: float,
-    n_samples: int,
-    sizes: int | Iterable[int],
-    n_trials: int,
-    rng: Any = None,
-    signal: float = 1.0,
-    noise_std: float = 1.0,
-    ridge: float = 0.0,
-    design: str = "prompts",
-    chain: str = "rotation",
-    weights: str = "gaussian",
-    instance: int = 0,
-    estimator: str = "auto",
-) -> RiskCurve:
-    r"""Simulate the risk curve of a chain and a representation given by a few numbers.
-
-    Parameters
-    ----------
-    dim, persistence : int, float
-        d and :math:`\rho`.
-    n_samples : int
-        n, the number of labelled examples.
-    sizes : int or sequence of int
-        One size, or strictly increasing sizes.
-    n_trials, rng, ridge, design, estimator
-        As :func:`.simulate_risk_curve`.
-    signal, noise_std : float
-        s and :math:`\sigma_u`.
-    chain : {"rotation", "scalar"}
-        :math:`A = \rho Q` or :math:`A = \rho I`, both with stationary covariance I.
-    weights : {"gaussian", "balanced"}
-        One nested model with random W, or a balanced W for each size.
-    instance : int
-        The seed of Q and W.
-
-    Returns
-    -------
-    RiskCurve
-
-    Raises
-    ------
-    ValueError
-        If `chain` or `weights` is unknown, or as :func:`.simulate_risk_curve` and the
-        constructors.
-
-    Examples
-    --------
-    >>> simulate_setting(5, 0.9, n_samples=20, sizes=[0, 40], n_trials=8, rng=0)
-    RiskCurve(2 sizes from 0 to 40, n_samples=20, ridge=0, 8 trials)
-    """
-    hmm, models = _setting(dim, persistence, sizes, signal, noise_std, chain, weights, instance)
-    generator = as_rng(rng)
-    return _joined(
-        simulate_risk_curve(
-            hmm, model, n_samples, some, n_trials, design, ridge, generator, estimator=estimator
-        )
-        for model, some in models
-    )
-
-
-def setting_theory(
-    dim: int,
-    persistence: float,
-    n_samples: int,
-    sizes: int | Iterable[int],
-    signal: float = 1.0,
-    noise_std: float = 1.0,
-    ridge: float = 0.0,
-    design: str = "prompts",
-    chain: str = "rotation",
-    weights: str = "gaussian",
-    instance: int = 0,
-    estimator: str = "auto",
-    order: int = 2,
-) -> RiskCurve:
-    """Return :func:`.risk_curve` for the settings of :func:`.simulate_setting`.
-
-    Parameters
-    ----------
-    dim, persistence, n_samples, sizes, signal, noise_std, ridge, chain, weights, instance
-        As :func:`.simulate_setting`.
-    design, estimator : str
-        Ignored: the theory is that of independent prompts, whatever is simulated.
-    order : {1, 2}
-        As :func:`.risk_curve`.
-
-    Returns
-    -------
-    RiskCurve
-
-    Raises
-    ------
-    ValueError
-        As :func:`.simulate_setting` and :func:`.risk_curve`.
-
-    Examples
-    --------
-    >>> setting_theory(20, 0.9, n_samples=60, sizes=10, weights="balanced").risk.round(3).tolist()
-    [19.205]
-    """
-    hmm, models = _setting(dim, persistence, sizes, signal, noise_std, chain, weights, instance)
-    return _joined(risk_curve(hmm, model, n_samples, some, ridge, order) for model, some in models)
-
-
-def _setting(
-    dim: int,
-    persistence: float,
-    sizes: int | Iterable[int],
-    signal: float,
-    noise_std: float,
-    chain: str,
-    weights: str,
-    instance: int,
-) -> tuple[GaussianHMM, list[tuple[Representation, NDArray[np.int64]]]]:
-    if str(chain) not in CHAINS:
-        raise ValueError(f"chain must be one of {CHAINS}; got {chain!r}")
-    if str(weights) not in WEIGHTS:
-        raise ValueError(f"weights must be one of {WEIGHTS}; got {weights!r}")
-    one = isinstance(sizes, (int, np.integer))
-    checked = as_sizes([sizes] if one else sizes, maximum=np.iinfo(np.int64).max)
-    seeds = np.random.SeedSequence(as_count("instance", instance, minimum=0)).spawn(2)
-    if chain == "rotation":
-        hmm = GaussianHMM.rotation(dim, persistence, rng=seeds[0])
-    else:
-        rho = as_number("persistence", persistence, minimum=0.0, maximum=1.0, open_maximum=True)
-        hmm = GaussianHMM(rho * np.eye(as_count("dim", dim)), np.sqrt(1.0 - rho**2))
-    if weights == "gaussian":
-        model = Representation.gaussian(dim, int(checked[-1]), signal, noise_std, rng=seeds[1])
-        return hmm, [(model, checked)]
-    return hmm, [
-        (Representation.balanced(dim, int(p), signal, noise_std, rng=child), np.array([p]))
-        for p, child in zip(checked, seeds[1].spawn(checked.size), strict=True)
-    ]
-
-
-def _joined(curves: Iterable[RiskCurve]) -> RiskCurve:
-    """Return one curve of the sizes of all."""
-    found = list(curves)
-    if len(found) == 1:
-        return found[0]
-
-    def column(name: str) -> Any:
-        columns = [getattr(curve, name) for curve in found]
-        return None if columns[0] is None else np.concatenate(columns)
-
-    return replace(found[0], **{name: column(name) for name in ("sizes", *_PARTS, "per_output")})
 
 
 class _Task(NamedTuple):
@@ -378,14 +193,22 @@ class _Task(NamedTuple):
         return folder / f"{self.key[:32]}-{self.chunk:06d}-{self.trials}.parquet"
 
 
+def _name(simulate: Callable[..., RiskCurve]) -> list[str]:
+    """Return what draws hang on: it stays what it was when the wing was one module."""
+    module = getattr(simulate, "__module__", "")
+    if module == simulate_setting.__module__:
+        module = "hmmtheory.studies"
+    return [module, getattr(simulate, "__qualname__", "")]
+
+
 def _run(tasks: Sequence[_Task], folder: Path | None, pool: Any, bar: Any) -> list[pd.DataFrame]:
     """Return the chunk of every task: from disk, or from a worker."""
-    found: list[Any] = [_read(folder, task) for task in tasks]
+    found: list[Any] = [read(folder and task.path(folder)) for task in tasks]
     missing = [k for k, frame in enumerate(found) if frame is None]
     bar.update(len(tasks) - len(missing))
     for k, frame in pool(delayed(_chunk)(k, tasks[k], folder) for k in missing):
         if folder is not None and not tasks[k].path(folder).exists():
-            _write(frame, tasks[k].path(folder))  # the worker's disk is not ours
+            write(frame, tasks[k].path(folder))  # the worker's disk is not ours
         found[k] = frame
         bar.update()
     return found
@@ -393,84 +216,13 @@ def _run(tasks: Sequence[_Task], folder: Path | None, pool: Any, bar: Any) -> li
 
 def _chunk(k: int, task: _Task, folder: Path | None) -> tuple[int, pd.DataFrame]:
     # Someone else may have finished it: an earlier worker that Dask took for dead, for one.
-    frame = _read(folder, task)
+    frame = read(folder and task.path(folder))
     if frame is None:
         frame = task.run()
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(frame, task.path(folder))
+            write(frame, task.path(folder))
     return k, frame
-
-
-def _read(folder: Path | None, task: _Task) -> pd.DataFrame | None:
-    if folder is None:
-        return None
-    path = task.path(folder)
-    try:
-        return pd.read_parquet(path)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        warnings.warn(f"{path} can't be read and is drawn again: {error}", stacklevel=2)
-        return None
-
-
-def _write(frame: pd.DataFrame, path: Path) -> None:
-    content = io.BytesIO()
-    frame.to_parquet(content, index=False)
-    _replace(path, content.getvalue())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that there is all of it or nothing, even if the power fails."""
-    partial = path.with_name(f".{uuid4().hex}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def _open(folder: str | os.PathLike[str] | None, simulate: Callable[..., RiskCurve]) -> Path | None:
-    """Make the folder, or see that the same code wrote it."""
-    if folder is None:
-        return None
-    import hmmtheory
-
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "a study with a folder needs pyarrow: pip install 'hmmtheory[study]'"
-        ) from error
-    try:
-        path = Path(folder).resolve()
-        path.mkdir(parents=True, exist_ok=True)
-    except (TypeError, FileExistsError, NotADirectoryError) as error:
-        raise ValueError(f"folder must be the path of a folder; got {folder!r}") from error
-    code = _digest([fingerprint(simulate), package_code(Path(__file__).parent.parent)])
-    note = path / _MANIFEST
-    if not note.exists():
-        made_by = {
-            "hmmtheory": hmmtheory.__version__,
-            "code": code,
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-            "scipy": scipy.__version__,
-            "machine": platform.machine(),
-        }
-        _replace(note, json.dumps(made_by, indent=2).encode())
-    elif json.loads(note.read_text("utf-8")).get("code") != code:
-        raise ValueError(
-            f"folder must be new or written by the same code; {folder!s} was written by another "
-            f"version of hmmtheory or of simulate (delete {_MANIFEST} there to take its chunks "
-            "as they are)"
-        )
-    return path
-
-
-def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _points(grid: Any) -> list[Point]:
@@ -488,7 +240,7 @@ def _points(grid: Any) -> list[Point]:
         points += [dict(zip(plain, choice, strict=True)) for choice in itertools.product(*choices)]
     if not points:
         raise ValueError("grid must have at least one point; got none")
-    keys = [_digest(point) for point in points]
+    keys = [digest(point) for point in points]
     for k, key in enumerate(keys):
         if key in keys[:k]:
             raise ValueError(f"grid must not hold a point twice; got {points[k]} again")
@@ -521,7 +273,7 @@ def _columns(point: Point) -> dict[str, Any]:
 
 
 def _as_curve(frame: pd.DataFrame) -> RiskCurve:
-    columns: dict[str, Any] = {name: frame[name].to_numpy() for name in _PARTS if name in frame}
+    columns: dict[str, Any] = {name: frame[name].to_numpy() for name in COLUMNS if name in frame}
     return RiskCurve(
         sizes=frame["size"].to_numpy(),
         n_samples=int(frame["n_samples"].iloc[0]),
@@ -536,6 +288,18 @@ def _worst_error(curve: RiskCurve) -> float:
     """Return the largest relative error of a size; nothing is uncertain without error."""
     error = curve.standard_error
     return float(np.max(np.divide(error, curve.risk, out=np.zeros_like(error), where=error != 0)))
+
+
+def _warn_if_late(
+    points: list[Point], curves: list[RiskCurve], target: float | None, most: int
+) -> None:
+    late = [k for k, curve in enumerate(curves) if target and _worst_error(curve) > target]
+    if late:
+        warnings.warn(
+            f"{most} trials don't bring {len(late)} of {len(points)} points to a "
+            f"relative error of {target}; the first is {points[late[0]]}",
+            stacklevel=3,
+        )
 
 
 def _next_total(curve: RiskCurve, total: int, target: float, most: int, chunk: int) -> int:

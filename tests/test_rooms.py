@@ -1,0 +1,118 @@
+"""What a room may know of the others, and how large it may grow."""
+
+import ast
+import io
+import tokenize
+from pathlib import Path
+
+import pytest
+from rooms import drawn, imports, reachable
+
+ROOT = Path(__file__).resolve().parents[1]
+CHECKS, TOOLS = {"_checks"}, {"_checks", "_linalg", "_trials"}
+CHAINS = {"gaussian_hmm", "categorical_hmm"}
+SOURCES = CHAINS | {"representations"}
+
+#: What each room may import.  A room that is not here has no place yet: give it one.
+MAY_IMPORT = {
+    "_checks": set(),
+    "_trials": CHECKS,
+    "_linalg": CHECKS,
+    "gaussian_hmm": TOOLS,
+    "categorical_hmm": TOOLS,
+    "representations": TOOLS,
+    "factors": TOOLS,
+    "heads": TOOLS,
+    "samples": TOOLS,
+    "curves": TOOLS,
+    "closed_forms": CHECKS,
+    "plotting": CHECKS | {"curves"},
+    "moments": TOOLS | {"factors", "samples"},
+    "signals": TOOLS | SOURCES | {"moments"},
+    "population": TOOLS | SOURCES | {"samples", "moments", "signals"},
+    "tasks": TOOLS | SOURCES | {"moments", "signals", "population"},
+    "theory": TOOLS | SOURCES | {"moments", "population", "tasks", "curves"},
+    "simulation": TOOLS | SOURCES | {"heads", "moments", "population", "tasks", "curves"},
+    "practice.features": TOOLS | {"moments", "heads", "theory", "curves"},
+    "practice.diagnosis": TOOLS | {"samples", "plotting", "practice.features"},
+    "studies._fingerprint": set(),
+    "studies._store": {"studies._fingerprint"},
+    "studies.settings": TOOLS | SOURCES | {"theory", "simulation", "curves"},
+    "studies.study": TOOLS | {"curves", "studies._store", "studies.settings"},
+}
+
+
+def test_a_room_imports_what_the_table_allows_and_the_table_names_every_room() -> None:
+    graph = imports()
+    assert set(graph) == set(MAY_IMPORT)
+    forbidden = {room: others - MAY_IMPORT[room] for room, others in graph.items()}
+    assert {room: others for room, others in forbidden.items() if others} == {}
+
+
+def test_no_two_rooms_know_each_other_and_the_core_knows_no_wing() -> None:
+    graph = imports()
+    for room in graph:
+        known = reachable(graph, room)
+        assert room not in known
+        wing = room.partition(".")[0] if "." in room else ""
+        assert {
+            other for other in known if "." in other and other.partition(".")[0] != wing
+        } == set()
+
+
+def test_imports_are_found_inside_functions_too(tmp_path: Path) -> None:
+    package = tmp_path / "house"
+    (package / "wing").mkdir(parents=True)
+    (package / "__init__.py").write_text("from house import one\n", encoding="utf-8")
+    (package / "one.py").write_text("import house.two\n", encoding="utf-8")
+    late = "def f():\n    from house.one import x\n    from house import two\n"
+    (package / "wing" / "three.py").write_text(late, encoding="utf-8")
+    (package / "two.py").write_text("import numpy\n", encoding="utf-8")
+    found = imports(package)
+    assert found == {"one": {"two"}, "two": set(), "wing.three": {"one", "two"}}
+    assert reachable(found, "wing.three") == {"one", "two"}
+
+
+def test_the_picture_in_contributing_is_drawn_from_todays_imports() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert text == drawn(), "run python tools/rooms.py"
+
+
+# Size.  Lines of code: neither docstrings nor comments nor blank lines.
+
+MODULE, FUNCTION = 350, 60
+#: Longer than they should be, and by how much at most.
+STILL_LONG = {"findings": 74, "recommend": 64}
+
+
+def code_lines(source: str) -> set[int]:
+    skipped = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in (*skipped, tokenize.ENDMARKER):
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        if isinstance(node, kinds) and ast.get_docstring(node) is not None:
+            lines -= set(range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1))
+    return lines
+
+
+def test_docstrings_comments_and_blank_lines_are_no_code() -> None:
+    source = (
+        '"""Head."""\n\nx = 1  # one\n# two\ndef f():\n    """Doc\n\n    more."""\n    return x\n'
+    )
+    assert code_lines(source) == {3, 5, 9}
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "hmmtheory").rglob("*.py")), ids=lambda f: f"{f.parent.name}.{f.stem}"
+)
+def test_a_module_and_a_function_can_be_taken_in_at_once(file: Path) -> None:
+    source = file.read_text(encoding="utf-8")
+    lines = code_lines(source)
+    assert len(lines) <= MODULE
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            own = len(lines & set(range(node.lineno, (node.end_lineno or 0) + 1)))
+            assert own <= STILL_LONG.get(node.name, FUNCTION), f"{node.name} has {own} lines"
