@@ -22,6 +22,7 @@ from hmmtheory.tasks import FilteredTask, GaussianTask, TokenTask
 from hmmtheory.theory import head_risk, optimal_ridge, risk_curve
 
 if TYPE_CHECKING:
+    from hmmtheory.practice.accuracy import predict_accuracy
     from hmmtheory.practice.diagnosis import diagnose
     from hmmtheory.practice.features import predict_risk, recommend, resample_risk_curve
     from hmmtheory.studies.study import study
@@ -44,6 +45,7 @@ __all__ = [
     "fit_head",
     "head_risk",
     "optimal_ridge",
+    "predict_accuracy",
     "predict_risk",
     "recommend",
     "resample_risk_curve",
@@ -56,6 +58,7 @@ __all__ = [
 #: The wings need pandas, joblib and more: each loads when one of its names is first asked for.
 _WINGS = {
     "diagnose": "practice.diagnosis",
+    "predict_accuracy": "practice.accuracy",
     "predict_risk": "practice.features",
     "recommend": "practice.features",
     "resample_risk_curve": "practice.features",

@@ -467,6 +467,8 @@ def add_heads() -> None:
                     ridge,
                 ),
                 lambda k, r: H.fit_head(*samples(k), r)[:6],
+                1e-11,
+                "the old code's singular values left 2e-14 against mpmath, QR leaves 2e-15",
             )
         for form in ("loo", "gcv"):
             case(

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import Ridge
 
 from hmmtheory import fit_head
-from hmmtheory.heads import nested_conditional, nested_path
+from hmmtheory._nested import nested_conditional, nested_path
 
 
 def some_data(n: int, p: int, q: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "representations": TOOLS,
     "factors": TOOLS,
     "heads": TOOLS,
+    "_nested": TOOLS,
     "samples": TOOLS,
     "curves": TOOLS,
     "closed_forms": CHECKS,
@@ -32,7 +33,12 @@ MAY_IMPORT = {
     "population": TOOLS | SOURCES | {"samples", "moments", "signals"},
     "tasks": TOOLS | SOURCES | {"moments", "signals", "population"},
     "theory": TOOLS | SOURCES | {"moments", "population", "tasks", "curves"},
-    "simulation": TOOLS | SOURCES | {"heads", "moments", "population", "tasks", "curves"},
+    "simulation": TOOLS
+    | SOURCES
+    | {"heads", "_nested", "moments", "population", "tasks", "curves"},
+    "practice.classes": CHECKS,
+    "practice._path": CHECKS,
+    "practice.accuracy": TOOLS | {"practice.classes", "practice._path"},
     "practice.features": TOOLS | {"moments", "heads", "theory", "curves"},
     "practice.diagnosis": TOOLS | {"samples", "plotting", "practice.features"},
     "studies._fingerprint": set(),

@@ -19,7 +19,7 @@ from hmmtheory import (
 )
 from hmmtheory._linalg import covariance_spectrum, principal_directions
 
-UNITS = [[1e6, 1, 1], [1e6, 1, 1e-6], [1, 1e-9, 1e4], [1e-6, 1e6, 1]]
+UNITS = [[1e6, 1, 1], [1e12, 1, 1e-12], [1, 1e-9, 1e4], [1e-6, 1e6, 1]]
 
 
 @pytest.mark.parametrize("units", UNITS)
