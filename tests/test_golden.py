@@ -38,7 +38,7 @@ def case(
 ) -> None:
     assert name not in CASES, name
     CASES[name] = partial(answer, *given)
-    if tolerance > EXACT:
+    if tolerance > EXACT:  # same bits: the default
         assert reason
         LOOSER[name] = (tolerance, reason)
 
