@@ -35,6 +35,7 @@ from hmmtheory import (
 from hmmtheory.closed_forms import balanced_risk, global_optimum, limit_risk, sweet_spot
 from hmmtheory.factors import effective_ridge, elliptical_factors, risk_factors
 from hmmtheory.plotting import plot_theory_and_simulation
+from hmmtheory.practice.report import report_html
 from hmmtheory.studies.settings import setting_theory, simulate_setting
 from hmmtheory.theory import document_inflation
 
@@ -224,6 +225,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
          "rows": "elliptical", "unlabelled": None, "rng": 0},
     ),
     "diagnose": (diagnose, {**ROWS, "n_samples": 9, "rng": 0}),
+    "report_html": (report_html, {**ROWS, "n_samples": 9, "call": ""}),
     "document_inflation": (
         document_inflation,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9},
@@ -403,7 +405,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     ("elliptical_factors", "order", ORDER),
     *[
         (name, argument, bad)
-        for name in ("predict_risk", "resample_risk_curve", "recommend", "diagnose")
+        for name in ("predict_risk", "resample_risk_curve", "recommend", "diagnose", "report_html")
         for argument, bad in (
             ("features", [np.ones(30), NAN * np.ones((30, 2)), None, RAGGED, np.ones((1, 2))]),
             ("responses", [NAN * np.ones(30), np.ones(29), None, np.ones((30, 1, 1))]),
@@ -416,6 +418,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         )
         if argument in CALLS[name][1]
     ],
+    ("report_html", "call", [None, 1, b"x"]),
     ("predict_accuracy", "features",
      [np.ones(30), NAN * np.ones((30, 2)), None, RAGGED, np.ones((1, 2))]),
     ("predict_accuracy", "classes",
