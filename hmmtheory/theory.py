@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hmmtheory._checks import as_count, as_number, as_order, as_sizes
 from hmmtheory.curves import RiskCurve
+from hmmtheory.draws import law_of
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.moments import Moments, Risk
 from hmmtheory.population import Population, check_dimensions
@@ -122,6 +123,7 @@ def risk_curve(
     ridge: float = 0.0,
     order: int = 2,
     response: LinearResponse | None = None,
+    band: float | None = None,
 ) -> RiskCurve:
     r"""Return the theoretical risk of nested models, :func:`.head_risk` at every size.
 
@@ -142,16 +144,21 @@ def risk_curve(
         As :func:`.head_risk`.
     response : LinearResponse, optional
         The label; the next token state if omitted.
+    band : float, optional
+        The share of trained heads, 0.8 say, whose risk lies between the curve's ``low`` and
+        ``high``, by :func:`.risk_distribution`; without ridge only.
 
     Returns
     -------
     RiskCurve
-        With parts and per-output risks, and standard errors of zero.
+        With parts and per-output risks, and standard errors of zero; of one head's risk, with a
+        band, ``low``, ``median`` and ``high``.
 
     Raises
     ------
     ValueError
-        If dimensions differ, a size is outside [0, P], or as :func:`.head_risk`.
+        If dimensions differ, a size is outside [0, P], `band` is not in (0, 1) or comes with a
+        ridge, or as :func:`.head_risk`.
 
     Examples
     --------
@@ -163,7 +170,18 @@ def risk_curve(
     task = GaussianTask(hmm, representation, response)
     checked, order = as_sizes(sizes, representation.size), as_order(order)
     n_samples = as_count("n_samples", n_samples)
-    return curve_of(task.moments(checked), checked, n_samples, ridge, order)
+    moments = list(task.moments(checked))
+    curve = curve_of(moments, checked, n_samples, ridge, order)
+    if band is None:
+        return curve
+    tail = 0.5 - 0.5 * as_number(
+        "band", band, minimum=0.0, maximum=1.0, open_minimum=True, open_maximum=True
+    )
+    if ridge != 0.0:
+        raise ValueError(f"band must be None with a ridge of {ridge:g}; got {band}")
+    levels = [tail, 0.5, 1.0 - tail]
+    low, median, high = np.transpose([law_of(m, n_samples).quantile(levels) for m in moments])
+    return replace(curve, low=low, median=median, high=high)
 
 
 def curve_of(
