@@ -174,7 +174,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "risk_curve": (
         risk_curve,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9, "sizes": [0, 6], "ridge": 0.0,
-         "order": 2, "response": LinearResponse(EYE), "band": 0.8},
+         "order": 2, "response": LinearResponse(EYE), "design": "prompts", "band": 0.8},
     ),
     "risk_distribution": (risk_distribution, {"population": POPULATION, "n_samples": 9}),
     "RiskDistribution.quantile": (LAW.quantile, {"q": 0.5}),
@@ -451,6 +451,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     ("risk_curve", "ridge", PENALTY),
     ("risk_curve", "order", ORDER),
     ("risk_curve", "response", [LinearResponse(np.eye(3))]),
+    ("risk_curve", "design", ["Prompts", "", None, 1, ["prompts"]]),
     ("risk_curve", "band", [0.0, 1.0, -0.1, NAN, "ab", True]),
     ("risk_distribution", "n_samples", COUNT),
     ("RiskDistribution.quantile", "q", [-0.1, 1.1, NAN, "ab", None, [0.5, 2.0]]),
