@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.curves import RiskCurve
+from hmmtheory.draws import risk_distribution
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.heads import cross_validation_scores, fit_head
 from hmmtheory.moments import Moments
@@ -50,6 +51,7 @@ __all__ = [
     "recommend",
     "resample_risk_curve",
     "risk_curve",
+    "risk_distribution",
     "simulate_head_risk",
     "simulate_risk_curve",
     "study",

@@ -32,7 +32,9 @@ MAY_IMPORT = {
     "signals": TOOLS | SOURCES | {"moments"},
     "population": TOOLS | SOURCES | {"samples", "moments", "signals"},
     "tasks": TOOLS | SOURCES | {"moments", "signals", "population"},
-    "theory": TOOLS | SOURCES | {"moments", "population", "tasks", "curves"},
+    "draws": TOOLS | {"factors", "moments", "population"},
+    "document": TOOLS | {"factors", "moments", "tasks"},
+    "theory": TOOLS | SOURCES | {"moments", "population", "tasks", "curves", "draws", "document"},
     "simulation": TOOLS
     | SOURCES
     | {"heads", "_nested", "moments", "population", "tasks", "curves"},

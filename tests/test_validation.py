@@ -28,6 +28,7 @@ from hmmtheory import (
     recommend,
     resample_risk_curve,
     risk_curve,
+    risk_distribution,
     simulate_head_risk,
     simulate_risk_curve,
     study,
@@ -51,6 +52,7 @@ MODEL = Representation.gaussian(2, 6, rng=1)
 TOKENS = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], EYE)
 POPULATION = Population(EYE, 0.5 * EYE, EYE)
 CURVE = RiskCurve([0, 1], [2.0, 1.0], [0.0, 0.0])
+LAW = risk_distribution(POPULATION, 9)
 
 ROWS = {
     "features": np.random.default_rng(0).standard_normal((30, 2)),
@@ -174,8 +176,12 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "risk_curve": (
         risk_curve,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9, "sizes": [0, 6], "ridge": 0.0,
-         "order": 2, "response": LinearResponse(EYE)},
+         "order": 2, "response": LinearResponse(EYE), "design": "prompts", "band": 0.8},
     ),
+    "risk_distribution": (risk_distribution, {"population": POPULATION, "n_samples": 9}),
+    "RiskDistribution.quantile": (LAW.quantile, {"q": 0.5}),
+    "RiskDistribution.cdf": (LAW.cdf, {"x": 1.0}),
+    "RiskDistribution.sample": (LAW.sample, {"size": 2, "rng": 0}),
     "simulate_risk_curve": (
         simulate_risk_curve,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9, "sizes": [0, 6], "n_trials": 2,
@@ -256,6 +262,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"sizes": [0, 1], "risk": [2.0, 1.0], "standard_error": [0.0, 0.0], "noise": [1.0, 1.0],
          "bias": [1.0, 1.0], "variance": [1.0, 1.0], "ridges": [0.0, 0.0], "trials": [2, 2],
          "bias_standard_error": [1.0, 1.0], "variance_standard_error": [1.0, 1.0],
+         "low": [1.0, 1.0], "median": [1.0, 1.0], "high": [1.0, 1.0],
          "per_output": [[1.0], [1.0]], "n_samples": 9, "ridge": 0.0, "n_trials": 2, "label": ""},
     ),
     "plot_theory_and_simulation": (
@@ -460,6 +467,13 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     ("risk_curve", "ridge", PENALTY),
     ("risk_curve", "order", ORDER),
     ("risk_curve", "response", [LinearResponse(np.eye(3))]),
+    ("risk_curve", "design", ["Prompts", "", None, 1, ["prompts"]]),
+    ("risk_curve", "band", [0.0, 1.0, -0.1, NAN, "ab", True]),
+    ("risk_distribution", "n_samples", COUNT),
+    ("RiskDistribution.quantile", "q", [-0.1, 1.1, NAN, "ab", None, [0.5, 2.0]]),
+    ("RiskDistribution.cdf", "x", [NAN, "ab", None, [1.0, NAN]]),
+    ("RiskDistribution.sample", "size", COUNT),
+    ("RiskDistribution.sample", "rng", RNG),
     ("simulate_risk_curve", "representation", [Representation.gaussian(3, 6)]),
     ("simulate_risk_curve", "n_samples", COUNT),
     ("simulate_risk_curve", "sizes", SIZES),
@@ -567,7 +581,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         ("RiskCurve", name, VECTOR)
         for name in (
             "risk", "standard_error", "noise", "bias", "variance", "bias_standard_error",
-            "variance_standard_error",
+            "variance_standard_error", "low", "median", "high",
         )
     ],
     ("RiskCurve", "ridges", [[1.0], 1.0, "ab"]),
@@ -625,6 +639,7 @@ def test_every_argument_of_every_entry_point_is_in_the_table() -> None:
         "Recommendation",
         "Moments",
         "Risk",
+        "RiskDistribution",
         "SimulatedRisk",
         "SweetSpot",
     }
