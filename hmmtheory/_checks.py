@@ -334,9 +334,14 @@ def as_jobs(value: Any) -> int | None:
     return jobs
 
 
-def as_order(value: Any) -> int:
-    """Return the order of the asymptotic formula, 1 (R3) or 2 (R3′)."""
-    return as_count("order", value, minimum=1, maximum=2)
+def as_order(value: Any) -> int | str:
+    """Return the order of the asymptotic formula, 1 (R3), 2 (R3′) or "uniform" (R17)."""
+    if isinstance(value, str) and value == "uniform":
+        return value
+    try:
+        return as_count("order", value, minimum=1, maximum=2)
+    except ValueError as error:
+        raise ValueError(f"order must be 1, 2 or 'uniform'; got {shown(value)}") from error
 
 
 def as_sizes(value: Any, maximum: int) -> NDArray[np.int64]:

@@ -198,7 +198,7 @@ class Moments:
         return replace(moments, row_scales=scales, residuals=np.array(residuals))
 
     def risk(
-        self, n_samples: int, ridge: float = 0.0, order: int = 2, intercept: bool = False
+        self, n_samples: int, ridge: float = 0.0, order: int | str = 2, intercept: bool = False
     ) -> Risk:
         r"""Return the risk of a head trained on n independent examples.
 
@@ -222,7 +222,7 @@ class Moments:
         return Risk(*self._parts(n_samples, ridge, order, intercept, diagonal=False))
 
     def parts(
-        self, n_samples: int, ridge: float = 0.0, order: int = 2, intercept: bool = False
+        self, n_samples: int, ridge: float = 0.0, order: int | str = 2, intercept: bool = False
     ) -> FloatArray:
         """Return noise, bias and variance of each output (3, q), the diagonals of :meth:`risk`.
 
@@ -242,7 +242,7 @@ class Moments:
         """
         return self._parts(n_samples, ridge, order, intercept, diagonal=True)
 
-    def optimal_ridge(self, n_samples: int, order: int = 2, intercept: bool = False) -> float:
+    def optimal_ridge(self, n_samples: int, order: int | str = 2, intercept: bool = False) -> float:
         """Return the penalty of least total :meth:`risk`; infinity where no head beats none.
 
         Parameters
@@ -273,7 +273,7 @@ class Moments:
         return minimise_over_ridge(excess, scale)
 
     def _parts(
-        self, n_samples: int, ridge: float, order: int, intercept: bool, diagonal: bool
+        self, n_samples: int, ridge: float, order: int | str, intercept: bool, diagonal: bool
     ) -> FloatArray:
         """Evaluate Ω, Σ wᵢbᵢᵀbᵢ and vΩ: matrices (3, q, q) or their diagonals (3, q)."""
         n = as_count("n_samples", n_samples, minimum=2 if as_flag("intercept", intercept) else 1)

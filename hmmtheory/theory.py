@@ -23,7 +23,7 @@ def head_risk(
     population: Population,
     n_samples: int,
     ridge: float = 0.0,
-    order: int = 2,
+    order: int | str = 2,
     kurtosis: float = 0.0,
     intercept: bool = False,
 ) -> Risk:
@@ -33,13 +33,14 @@ def head_risk(
     Gaussian rows; for p in {n - 1, n, n + 1} it is infinite (Proposition 3.3).  Elsewhere it is
     the deterministic equivalent of Theorem 4.2 (R3, ``order=1``) or its second order, Theorem
     4.4 (R3′, ``order=2``), both asymptotic; for isotropic S and no ridge the second order equals
-    Theorem 4.1 (R2), exact.
+    Theorem 4.1 (R2), exact.  ``order="uniform"`` (R17, empirical) is exact for isotropic S with
+    any ridge, and as accurate where p is close to n or the ridge small as elsewhere.
 
     How wrong the second order is: ridgeless, within 1 % wherever p >= n + 4 and n >= 40 in the
     book's spectra (the first order misses up to 26 %).  It fails by tens of per cent where the
-    number of large eigenvalues is close to n and the rest are far smaller, and by up to 16 %
-    for a ridge of a hundredth of the mean eigenvalue or less at p = n = 20; from a ridge of one
-    mean eigenvalue up it is within 1 %.
+    number of large eigenvalues is close to n and the rest are far smaller, and by up to 62 %
+    for a ridge of a hundredth of the mean eigenvalue or less at p close to n; from a ridge of
+    one mean eigenvalue up it is within 1 %.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def head_risk(
         :math:`\lambda \ge 0`, multiplying the squared norm of the head against the *sum* of
         squared errors (scikit-learn's ``alpha``).  0 is the minimum-norm head; infinity the
         zero head.
-    order : {1, 2}
+    order : {1, 2, "uniform"}
         Order of the asymptotic formula.
     kurtosis : float
         As :func:`.risk_factors`.
@@ -65,7 +66,7 @@ def head_risk(
     Raises
     ------
     ValueError
-        If `n_samples` < 1, `ridge` < 0, `order` is not 1 or 2, or `kurtosis` < -2,
+        If `n_samples` < 1, `ridge` < 0, `order` is not 1, 2 or "uniform", or `kurtosis` < -2,
         or n < 2 with an intercept.
 
     Examples
@@ -79,7 +80,7 @@ def head_risk(
 
 
 def optimal_ridge(
-    population: Population, n_samples: int, order: int = 2, intercept: bool = False
+    population: Population, n_samples: int, order: int | str = 2, intercept: bool = False
 ) -> float:
     r"""Return the penalty :math:`\lambda^*` that minimises the total :func:`.head_risk`.
 
@@ -92,7 +93,7 @@ def optimal_ridge(
         Moments of features and response.
     n_samples : int
         The number n of labelled examples.
-    order : {1, 2}
+    order : {1, 2, "uniform"}
         Order of the asymptotic formula.
     intercept : bool
         Whether the head has an intercept.
@@ -122,7 +123,7 @@ def risk_curve(
     n_samples: int,
     sizes: Iterable[int] | ArrayLike,
     ridge: float = 0.0,
-    order: int = 2,
+    order: int | str = 2,
     response: LinearResponse | None = None,
     design: str = "prompts",
     band: float | None = None,
@@ -217,7 +218,7 @@ def curve_of(
     sizes: NDArray[np.int64],
     n_samples: int,
     ridge: float | str = 0.0,
-    order: int = 2,
+    order: int | str = 2,
     intercept: bool = False,
     label: str = "",
 ) -> RiskCurve:
@@ -264,7 +265,7 @@ def curve_of(
         n_samples=n_samples,
         ridge=given,
         ridges=np.array(penalties) if best else None,
-        label=label or f"theory, order {order}",
+        label=label or (f"theory, order {order}" if order != "uniform" else "theory, uniform"),
     )
 
 

@@ -277,7 +277,7 @@ POSITIVE = [0.0, -1.0, NAN, INF, None, "1", True, [1.0, 2.0], 1j]
 NON_NEGATIVE = [-1e-9, NAN, INF, None, "1", True, [1.0, 2.0]]
 PENALTY = [-1e-9, NAN, -INF, None, "1", True, [1.0, 2.0]]
 RNG = ["seed", -1, 1.5, object()]
-ORDER = [0, 3, 1.5, None, "2", True]
+ORDER = [0, 3, 1.5, None, "2", True, "even", ["uniform"]]
 SIZES: list[Any] = [
     [], [-1, 2], [0, 7], [2, 2], [3, 1], [0.0, 1.0], [True, False], [[0, 1]], 5, None, "12",
     ["a"], [[1], [1, 2]], [NAN],

@@ -95,7 +95,7 @@ def setting_theory(
     weights: str = "gaussian",
     instance: int = 0,
     estimator: str = "auto",
-    order: int = 2,
+    order: int | str = 2,
 ) -> RiskCurve:
     """Return :func:`.risk_curve` for the settings of :func:`.simulate_setting`.
 
@@ -105,7 +105,7 @@ def setting_theory(
         As :func:`.simulate_setting`.
     design, estimator : str
         Ignored: the theory is that of independent prompts, whatever is simulated.
-    order : {1, 2}
+    order : {1, 2, "uniform"}
         As :func:`.risk_curve`.
 
     Returns
