@@ -113,7 +113,7 @@ def _solve(model: _Model, c: FloatArray) -> tuple[FloatArray, FloatArray] | None
 
 
 def document_risk(
-    task: GaussianTask, n: int, sizes: NDArray[np.int64], ridge: float, order: int
+    task: GaussianTask, n: int, sizes: NDArray[np.int64], ridge: float, order: int | str
 ) -> FloatArray:
     r"""Return the risk of each output after training on n consecutive examples (k, q).
 
@@ -139,7 +139,7 @@ def document_risk(
         Strictly increasing sizes.
     ridge : float
         The penalty, infinity included.
-    order : {1, 2}
+    order : {1, 2, "uniform"}
         Order of the formula.
 
     Returns
@@ -160,7 +160,7 @@ def document_risk(
 
 
 def _risk(
-    task: GaussianTask, lags: FloatArray, p: int, ridge: float, moments: Moments, order: int
+    task: GaussianTask, lags: FloatArray, p: int, ridge: float, moments: Moments, order: int | str
 ) -> FloatArray:
     """Return the risk of each output (q,) at one size."""
     n, v, label = len(lags) - 1, task.label.weights, np.square(task.label.noise_std)
@@ -206,13 +206,13 @@ def _risk(
     if order == 1:
         return np.asarray(risk)
     noise = np.diag(moments.residual_covariance)
-    return np.asarray(noise + (risk - noise) * _more(moments, n, ridge, rank))
+    return np.asarray(noise + (risk - noise) * _more(moments, n, ridge, rank, order))
 
 
-def _more(moments: Moments, n: int, ridge: float, rank: int) -> FloatArray:
-    """Return by how much the second order raises the excess risk of independent prompts (q,)."""
+def _more(moments: Moments, n: int, ridge: float, rank: int, order: int | str) -> FloatArray:
+    """Return by how much a higher order raises the excess risk of independent prompts (q,)."""
     if ridge == 0.0 and rank < n:
         return np.full(moments.n_outputs, (n - rank) / (n - rank - 1.0))
-    first, second = (moments.parts(n, ridge, order)[1:].sum(axis=0) for order in (1, 2))
+    first, second = (moments.parts(n, ridge, order)[1:].sum(axis=0) for order in (1, order))
     more = np.divide(second, first, out=np.ones_like(first), where=first > 0)
     return np.asarray(more)

@@ -1,5 +1,6 @@
 """The law of one draw's risk, against heads that are trained one by one."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -228,7 +229,7 @@ def test_a_curve_carries_the_band_of_one_head():
     assert np.isinf(curve.risk[2])
     assert np.isfinite(curve.median).all()
     assert {"low", "median", "high"} <= set(curve.to_frame())
-    ax = curve.plot()
+    ax = curve.plot(plt.figure().add_subplot())
     assert len(ax.lines) == 2
     assert len(ax.collections) == 1
     with pytest.raises(ValueError, match="band"):
