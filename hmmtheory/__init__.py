@@ -25,7 +25,8 @@ from hmmtheory.theory import head_risk, optimal_ridge, risk_curve
 if TYPE_CHECKING:
     from hmmtheory.practice.accuracy import predict_accuracy
     from hmmtheory.practice.diagnosis import diagnose
-    from hmmtheory.practice.features import predict_risk, recommend, resample_risk_curve
+    from hmmtheory.practice.features import predict_risk, resample_risk_curve
+    from hmmtheory.practice.recommend import recommend
     from hmmtheory.studies.study import study
 
 __version__ = "0.1.0"
@@ -62,7 +63,7 @@ _WINGS = {
     "diagnose": "practice.diagnosis",
     "predict_accuracy": "practice.accuracy",
     "predict_risk": "practice.features",
-    "recommend": "practice.features",
+    "recommend": "practice.recommend",
     "resample_risk_curve": "practice.features",
     "study": "studies.study",
 }

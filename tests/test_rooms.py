@@ -45,13 +45,18 @@ MAY_IMPORT = {
     "practice.accuracy": TOOLS | {"practice.classes", "practice._path"},
     "practice.features": TOOLS | {"moments", "heads", "theory", "curves"},
     "practice.diagnosis": TOOLS | {"samples", "plotting", "practice.features"},
+    "practice.recommend": TOOLS
+    | {"moments", "theory", "curves"}
+    | {"practice.accuracy", "practice.classes", "practice.features"},
     "practice.files": set(),
-    "practice.report": TOOLS | {"curves", "practice.features", "practice.diagnosis"},
+    "practice.report": TOOLS
+    | {"curves", "practice.features", "practice.diagnosis", "practice.recommend"},
     "practice.command": {
         "practice.accuracy",
         "practice.diagnosis",
         "practice.features",
         "practice.files",
+        "practice.recommend",
         "practice.report",
     },
     "__main__": {"practice.command"},
@@ -103,7 +108,7 @@ def test_the_picture_in_contributing_is_drawn_from_todays_imports() -> None:
 
 MODULE, FUNCTION = 350, 60
 #: Longer than they should be, and by how much at most.
-STILL_LONG = {"findings": 74, "recommend": 64}
+STILL_LONG = {"findings": 74}
 
 
 def code_lines(source: str) -> set[int]:

@@ -17,8 +17,9 @@ import pandas as pd
 
 from hmmtheory.practice.accuracy import predict_accuracy
 from hmmtheory.practice.diagnosis import diagnose
-from hmmtheory.practice.features import predict_risk, recommend
+from hmmtheory.practice.features import predict_risk
 from hmmtheory.practice.files import as_numbers, choose, read_table
+from hmmtheory.practice.recommend import recommend
 from hmmtheory.practice.report import report_html
 
 _EXAMPLES = """

@@ -12,7 +12,8 @@ import numpy as np
 from hmmtheory._checks import FloatArray, as_count, as_rows
 from hmmtheory.curves import RiskCurve
 from hmmtheory.practice.diagnosis import Diagnosis, diagnose
-from hmmtheory.practice.features import Recommendation, predict_risk, recommend
+from hmmtheory.practice.features import predict_risk
+from hmmtheory.practice.recommend import Recommendation, recommend
 
 #: A colour that stands for the page's own, light or dark.
 _INK = "#010203"

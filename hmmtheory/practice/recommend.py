@@ -1,0 +1,472 @@
+"""Which head to train, and how many labels it needs: the decision that a pilot can carry."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize
+
+from hmmtheory._checks import (
+    FloatArray,
+    as_count,
+    as_number,
+    as_option,
+    as_rng,
+    warn_caller,
+)
+from hmmtheory.curves import RiskCurve
+from hmmtheory.moments import ROWS, Moments
+from hmmtheory.practice.accuracy import Pilot
+from hmmtheory.practice.classes import as_classes, one_hot
+from hmmtheory.practice.features import Pool, pool_sizes
+from hmmtheory.theory import curve_of
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+#: Groups of rows that the jackknife leaves out in turn.
+_GROUPS = 20
+#: A target that so many labels do not reach is out of reach.
+_MOST_LABELS = 10**9
+#: Heads with so many times the pilot's labels choose their ridge again.
+_FAR = 3
+#: Penalties among which the fitted head chooses, in units of the predicted one.
+_GRID = np.logspace(-4, 4, 33)
+#: Quantile of the 90 % interval.
+_Z90 = 1.645
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendation:
+    """The linear head to train, and what to expect of it.
+
+    Attributes
+    ----------
+    n_samples : int
+        n, the number of labels planned for.
+    size : int
+        The number of features to use: all, unless fewer are better by more than chance.
+    ridge : float
+        The predicted best penalty λ, scikit-learn's ``alpha``; infinite if the mean response is
+        the best guess.  The fitted head chooses its own once labels are in.
+    risk, standard_error : float
+        Predicted risk, and its standard error from having only N labelled rows: a jackknife
+        over 20 groups of them that repeats the choice of the ridge.  A head from one draw of n
+        labels scatters around the risk besides.
+    baseline : float
+        The risk of predicting the training mean.
+    floor : float
+        The risk of the best head of this size, with unlimited labels.
+    target : float or None
+        The risk or accuracy asked for.
+    labels_needed : int or None
+        The fewest labels that reach the target; None if no number does.
+    labels_interval : tuple of int or None
+        A 90 % interval for it.
+    curve : RiskCurve
+        Predicted risk of every size at its best penalty.
+    estimator : sklearn.pipeline.Pipeline
+        The head, fitted to the rows given: a ``RidgeCV``, or for classes a
+        ``RidgeClassifierCV``, which ``estimator.fit`` refits to others.
+    notes : tuple of str
+        What else should be known before labels are bought.
+    """
+
+    n_samples: int
+    size: int
+    ridge: float
+    risk: float
+    standard_error: float
+    baseline: float
+    floor: float
+    target: float | None
+    labels_needed: int | None
+    labels_interval: tuple[int | None, int | None]
+    curve: RiskCurve
+    estimator: Pipeline
+    notes: tuple[str, ...] = ()
+
+    @property
+    def r2(self) -> float:
+        """The share of the labels' variance that the head explains."""
+        total = self.baseline / (1 + 1 / self.n_samples)
+        return 1 - self.risk / total if total > 0 else float("nan")
+
+    def __repr__(self) -> str:
+        return (
+            f"Recommendation(n_samples={self.n_samples}, size={self.size}, "
+            f"ridge={self.ridge:.3g}, risk={self.risk:.3g} ± {self.standard_error:.1g})"
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"With {self.n_samples} labels: {self.size} features, ridge {self.ridge:.3g}.",
+            f"Predicted risk {self.risk:.3g} ± {self.standard_error:.1g} (standard error); "
+            f"{self.baseline:.3g} without features, {self.floor:.3g} with unlimited labels.",
+        ]
+        return "\n".join([*lines, *self.notes])
+
+
+def recommend(
+    features: Any,
+    responses: Any,
+    n_samples: int | None = None,
+    target: float | None = None,
+    sizes: Iterable[int] | ArrayLike | None = None,
+    order: str = "given",
+    rows: str = "elliptical",
+    unlabelled: Any = None,
+    rng: Any = 0,
+    *,
+    target_r2: float | None = None,
+    target_accuracy: float | None = None,
+    groups: Any = None,
+) -> Recommendation:
+    r"""Say which head to train on n labels, what it will cost, and how many labels reach a target.
+
+    All features with the ridge of least predicted risk, unless a smaller size, chosen by one
+    half of the rows, is better on the other half by more than the standard error of the
+    difference (book: Chapter 12).
+
+    Parameters
+    ----------
+    features, sizes, order, rows, unlabelled
+        As :func:`.predict_risk`.
+    responses : array_like, shape (N, q) or (N,)
+        Their labels: numbers, or with `target_accuracy` classes.
+    n_samples : int, optional
+        n >= 2, the number of labels planned for; N if omitted.
+    target, target_r2, target_accuracy : float, optional
+        What to reach, one of: a risk, a share of the labels' variance in (0, 1), an accuracy in
+        (0, 1), which makes the labels classes.
+    rng : int, Generator, SeedSequence or None
+        Groups the rows, and shuffles the features if ``order="random"``.
+    groups : array_like, shape (N,), optional
+        Whose row it is: rows of one person, say, are resampled together.  Equal rows always are.
+
+    Returns
+    -------
+    Recommendation
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn 1.6 or later is not installed.
+    ValueError
+        As :func:`.predict_risk`, or if more than one target is given or it is out of range.
+
+    Warns
+    -----
+    UserWarning
+        As :func:`.predict_risk`, or if many rows are copies of others.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((300, 10))
+    >>> y = x.sum(axis=1) / 3 + rng.standard_normal(300)
+    >>> head = recommend(x, y, n_samples=50, target_r2=0.4)
+    >>> head.size, 20 < head.labels_needed < 80
+    (10, True)
+    """
+    _import_sklearn()
+    goal = _Goal.of(target, target_r2, target_accuracy)
+    generator, classes = as_rng(rng), None
+    if goal.kind == "accuracy":
+        classes = Pilot.of(features, responses)
+        responses_used: Any = one_hot(classes.codes, len(classes.names))
+    else:
+        responses_used = responses
+    pool = Pool.of(features, responses_used, unlabelled, order, generator)
+    n = pool.x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
+    checked, rows = pool_sizes(sizes, pool), as_option("rows", rows, ROWS)
+    parts = _parts(pool.x, groups, generator)
+    pilot = _Judge(pool, rows, n)
+    curve = pilot.curve(checked)
+    size = _choose(pilot, curve, parts)
+    found = pool.moments(size, rows)  # says once what is wrong with so small a pilot
+    ridge, risk = _best(found, n)
+    replicates = [_Judge(pool.without(part), rows, n).moments(size) for part in parts]
+    risks = [_best(one, n, ridge)[1] for one in replicates]
+    if classes is not None and goal.value is not None:
+        needed, interval, notes = _needed_for_accuracy(goal.value, classes, n, generator)
+    else:
+        total = float(np.trace(pilot.moments(0).residual_covariance))
+        needed, interval, notes = _needed(goal, found, replicates, total, ridge)
+    if n >= _FAR * pool.x.shape[0]:
+        said = f"Refit when the labels are in: {pool.x.shape[0]} rows know this ridge only roughly."
+        notes = (*notes, said)
+    estimator = _estimator(pool, order, size, ridge, features, classes is not None)
+    return Recommendation(
+        n_samples=n,
+        size=size,
+        ridge=ridge,
+        risk=risk,
+        standard_error=_jackknife(risks),
+        baseline=float(pilot.moments(0).parts(n, intercept=True).sum()),
+        floor=float(np.trace(found.residual_covariance)),
+        target=goal.value,
+        labels_needed=needed,
+        labels_interval=interval,
+        curve=curve,
+        estimator=estimator.fit(features, responses),
+        notes=notes,
+    )
+
+
+class _Goal(NamedTuple):
+    """The target: a ``"risk"``, an ``"r2"`` or an ``"accuracy"``."""
+
+    kind: str
+    value: float | None
+
+    @classmethod
+    def of(cls, target: Any, r2: Any, accuracy: Any) -> _Goal:
+        given = {
+            "target": ("risk", target),
+            "target_r2": ("r2", r2),
+            "target_accuracy": ("accuracy", accuracy),
+        }
+        chosen = [name for name, (_, value) in given.items() if value is not None]
+        if len(chosen) > 1:
+            raise ValueError(f"{chosen[1]} must be None if {chosen[0]} is given; got both")
+        if not chosen:
+            return cls("risk", None)
+        kind, value = given[chosen[0]]
+        most = np.inf if kind == "risk" else 1.0
+        checked = as_number(
+            chosen[0], value, minimum=0.0, maximum=most, open_minimum=True, open_maximum=True
+        )
+        return cls(kind, checked)
+
+
+class _Judge(NamedTuple):
+    """A pool, judged for n labels."""
+
+    pool: Pool
+    rows: str
+    n: int
+
+    def moments(self, size: int) -> Moments:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # said once, of the whole pilot
+            return self.pool.moments(size, self.rows)
+
+    def curve(self, sizes: NDArray[np.int64]) -> RiskCurve:
+        found = (self.moments(int(p)) for p in sizes)
+        return curve_of(found, sizes, self.n, "optimal", intercept=True, label="predicted")
+
+
+def _best(moments: Moments, n: int, near: float | None = None) -> tuple[float, float]:
+    """Return the best penalty at n labels, within three decades of `near`, and its risk."""
+
+    def risk(ridge: float) -> float:
+        return float(moments.parts(n, ridge, intercept=True).sum())
+
+    if near is None or not 0 < near < np.inf:
+        ridge = moments.optimal_ridge(n, intercept=True)
+    else:
+        bounds = (np.log(near) - 7, np.log(near) + 7)
+        found = optimize.minimize_scalar(
+            lambda log: risk(np.exp(log)), bounds=bounds, method="bounded", options={"xatol": 0.02}
+        )
+        ridge = float(np.exp(found.x))
+    return ridge, risk(ridge)
+
+
+def _parts(x: FloatArray, groups: Any, rng: np.random.Generator) -> list[NDArray[Any]]:
+    """Return the rows of each part that is left out; copies and groups stay together."""
+    _, owner = np.unique(x, axis=0, return_inverse=True)
+    owner = owner.ravel()
+    if groups is not None:
+        owner = as_classes("groups", groups, x.shape[0])[1]
+    count = int(owner.max()) + 1
+    if groups is None and count < 0.9 * x.shape[0]:
+        warn_caller(
+            f"features hold {count} different rows among {x.shape[0]}: copies count once in "
+            "standard errors, and the predicted risk may be too low"
+        )
+    parts = np.array_split(rng.permutation(count), max(min(_GROUPS, count // 2), 1))
+    return [np.flatnonzero(np.isin(owner, part)) for part in parts] if count > 1 else []
+
+
+def _jackknife(values: Iterable[float]) -> float:
+    found = np.array(list(values))
+    if found.size < 2 or not np.isfinite(found).all():
+        return float("nan")
+    return float(np.sqrt((found.size - 1) * found.var()))
+
+
+def _choose(pilot: _Judge, curve: RiskCurve, parts: list[NDArray[Any]]) -> int:
+    """Return the largest size, or a smaller one that rows which did not choose it prefer."""
+    sizes, largest = curve.sizes, int(curve.sizes[-1])
+    best = int(sizes[np.argmin(curve.risk)])
+    if best == largest or len(parts) < 4:
+        return largest
+    halves = [np.concatenate(parts[k::2]) for k in (0, 1)]
+    if min(pilot.pool.x.shape[0] - half.size for half in halves) < 8:
+        return largest
+
+    assert curve.ridges is not None
+    known = dict(zip(sizes.tolist(), curve.ridges.tolist(), strict=True))
+
+    def gain(judge: _Judge, size: int) -> float:
+        risks = [_best(judge.moments(p), pilot.n, known[p])[1] for p in (largest, size)]
+        return risks[0] - risks[1]
+
+    judges = [pilot._replace(pool=pilot.pool.without(half)) for half in halves]
+    favourites = [int(sizes[np.argmin(judge.curve(sizes).risk)]) for judge in judges]
+    crossed = [gain(judge, size) for judge, size in zip(judges, favourites[::-1], strict=True)]
+    error = _jackknife(gain(pilot._replace(pool=pilot.pool.without(part)), best) for part in parts)
+    wins = min(crossed) > 0 and np.mean(crossed) > error and gain(pilot, best) > error
+    return best if wins else largest
+
+
+Interval = tuple[int | None, int | None]
+
+
+def _needed(
+    goal: _Goal,
+    found: Moments,
+    replicates: list[Moments],
+    total: float,
+    ridge: float,
+) -> tuple[int | None, Interval, tuple[str, ...]]:
+    """Return the labels that reach the goal, a 90 % interval, and what to say of them."""
+    if goal.value is None:
+        return None, (None, None), ()
+    level = goal.value if goal.kind == "risk" else (1 - goal.value) * total
+    shown = f"A risk of {level:.3g}" if goal.kind == "risk" else f"R² = {goal.value:.3g}"
+    if level >= total:
+        return 2, (2, 2), (f"{shown} is no better than guessing the mean, {total:.3g}.",)
+    needed = _labels(found, level, ridge)
+    # On the scale on which it is the error of the risk that is about normal.
+    counts = [_labels(one, level, ridge) for one in replicates]
+    logs = [np.log(count) if count else np.inf for count in counts]
+    floor = float(np.trace(found.residual_covariance))
+    if needed is None:
+        least = [float(np.trace(m.residual_covariance)) for m in replicates]
+        low = _labels(found, level + _Z90 * np.nan_to_num(_jackknife(least)), ridge)
+        said = f"{shown} is beyond what more labels can reach: the best head has {floor:.3g}."
+        return None, (low, None), (said,)
+    error = _jackknife(logs)
+    if np.isfinite(error):
+        interval: Interval = (
+            max(2, round(needed * np.exp(-_Z90 * error))),
+            round(min(needed * np.exp(_Z90 * error), _MOST_LABELS)),
+        )
+    else:
+        interval = (min(round(np.exp(one)) for one in logs if np.isfinite(one)), None)
+    high = "more than any number" if interval[1] is None else str(interval[1])
+    said = f"{shown} needs {needed} labels (90 % interval {interval[0]} to {high})."
+    return needed, interval, (said,)
+
+
+def _labels(moments: Moments, level: float, ridge: float) -> int | None:
+    """Return the fewest labels whose risk, at their best penalty, is at most `level`."""
+    count = None
+    for _ in range(2):  # the best penalty hardly depends on n (Theorem 7.1)
+        at = ridge
+
+        def reached(labels: int, lam: float = at) -> bool:
+            return bool(moments.parts(labels, lam, intercept=True).sum() <= level)
+
+        count = _fewest(reached)
+        if count is None:
+            return None
+        ridge = _best(moments, count, ridge)[0]
+    return count
+
+
+def _needed_for_accuracy(
+    target: float, pilot: Pilot, n: int, rng: np.random.Generator
+) -> tuple[int | None, Interval, tuple[str, ...]]:
+    rows = pilot.codes.size
+    grid = np.unique(np.geomspace(max(4, rows // 8), 50 * rows, 28).round().astype(int))
+    accuracy, error, _ = pilot.accuracies([*grid.tolist(), n], None, rng)
+    planned = f"Accuracy with {n} labels {accuracy[-1]:.3f} ± {error[-1]:.2g}."
+    accuracy, error = accuracy[:-1], error[:-1]
+    if target <= pilot.baseline:
+        said = f"Accuracy {target:.3g} is no better than guessing, {pilot.baseline:.3g}."
+        return 2, (2, 2), (planned, said)
+
+    def first(values: FloatArray) -> int | None:
+        best = np.maximum.accumulate(values)
+        reached = np.flatnonzero(best >= target)
+        if not reached.size:
+            return None
+        k = int(reached[0])
+        if k == 0:
+            return int(grid[0])
+        logs = np.interp(target, best[k - 1 : k + 1], np.log(grid[k - 1 : k + 1]))
+        return int(np.ceil(np.exp(logs)))
+
+    needed = first(accuracy)
+    interval = (first(accuracy + _Z90 * error), first(accuracy - _Z90 * error))
+    if needed is None:
+        said = (
+            f"Accuracy {target:.3g} is beyond what {grid[-1]} labels reach: "
+            f"{accuracy[-1]:.3g} ± {error[-1]:.2g}."
+        )
+        return None, interval, (planned, said)
+    high = f"more than {grid[-1]}" if interval[1] is None else str(interval[1])
+    said = f"Accuracy {target:.3g} needs {needed} labels (90 % interval {interval[0]} to {high})."
+    return needed, interval, (planned, said)
+
+
+def _fewest(reached: Callable[[int], bool]) -> int | None:
+    """Return the least n >= 2 with ``reached(n)``, which stays true once it is; None if never."""
+    low, high = 1, 2
+    while not reached(high):
+        if high >= _MOST_LABELS:
+            return None
+        low, high = high, high * 4
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle, high)
+    return high
+
+
+def _import_sklearn() -> None:
+    try:
+        import sklearn.frozen  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "recommend needs scikit-learn 1.6 or later: pip install 'hmmtheory[practice]'"
+        ) from error
+
+
+def _estimator(
+    pool: Pool, order: str, size: int, ridge: float, features: Any, classes: bool
+) -> Any:
+    """Return the unfitted head; its choice of features does not depend on the rows it fits."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.decomposition import PCA
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+    from sklearn.pipeline import make_pipeline
+
+    if size == 0:
+        return make_pipeline(DummyClassifier() if classes else DummyRegressor(strategy="mean"))
+    variance = float(pool.x[:, :size].var(axis=0).sum())
+    centre = ridge if 0 < ridge < np.inf else max(variance, np.finfo(float).tiny)
+    head = (RidgeClassifierCV if classes else RidgeCV)(alphas=centre * _GRID)
+    if order != "variance":
+        picked = pool.transform[:size].tolist()
+        return make_pipeline(ColumnTransformer([("first", "passthrough", picked)]), head)
+    mean, directions = pool.transform
+    components = PCA(n_components=size)
+    components.mean_, components.components_ = mean, directions[:, :size].T
+    components.n_components_, components.n_features_in_ = size, mean.size
+    names = list(getattr(features, "columns", []))
+    if names and all(isinstance(name, str) for name in names):
+        components.feature_names_in_ = np.array(names, dtype=object)
+    seen = np.vstack([pool.x, pool.unlabelled])[:, :size]
+    components.explained_variance_ = seen.var(axis=0, ddof=1)
+    return make_pipeline(FrozenEstimator(components), head)
