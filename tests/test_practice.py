@@ -228,12 +228,12 @@ def test_the_number_of_labels_is_near_the_true_one_and_its_interval_holds_it() -
     )
     found = [
         recommend(*draw(200, seed=700 + k), n_samples=100, target=level, sizes=[24], rng=k)
-        for k in range(30)
+        for k in range(16)
     ]
     counts = np.array([f.labels_needed or np.inf for f in found])
     assert 0.75 < np.median(counts) / true < 1.33
     held = [(f.labels_interval[0] or 0) <= true <= (f.labels_interval[1] or np.inf) for f in found]
-    assert np.mean(held) > 0.7  # 0.9 by design, less two standard errors of 30 and more
+    assert np.mean(held) > 0.67  # 0.9 by design, less three standard errors of 16
 
 
 def test_fewer_features_are_taken_only_where_they_are_better_by_more_than_chance() -> None:
@@ -244,10 +244,10 @@ def test_fewer_features_are_taken_only_where_they_are_better_by_more_than_chance
     spread = x.sum(axis=1) / 4 + rng.standard_normal(300)
     assert recommend(x, spread, 45).size == 40
     noise = [
-        recommend(rng.standard_normal((80, 10)), rng.standard_normal(80), 40) for _ in range(20)
+        recommend(rng.standard_normal((80, 10)), rng.standard_normal(80), 40) for _ in range(12)
     ]
     # All sizes are the same there: seldom is one of them better by more than its error.
-    assert sum(f.size < 10 for f in noise) <= 8
+    assert sum(f.size < 10 for f in noise) <= 6
 
 
 def test_classes_and_accuracy() -> None:
