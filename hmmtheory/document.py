@@ -123,6 +123,7 @@ def document_risk(
 ) -> FloatArray:
     r"""Return the risk of each output after training on n consecutive examples (k, q).
 
+    Theorem 8.3 (R13).
     With :math:`\Gamma_x(k) = E[x_t^\top x_{t+k}]` and so on, an n×n matrix G and a p×p matrix K
     solve
 
