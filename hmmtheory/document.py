@@ -21,6 +21,8 @@ from hmmtheory.tasks import GaussianTask
 
 #: Relative change at which the fixed point counts as found, and most steps towards it.
 _TOLERANCE, _STEPS = 1e-12, 2000
+#: Steps without progress that are borne, and what counts as found where rounding ends it.
+_PATIENCE, _ROUNDED = 10, 1e-9
 #: Complex steps: exact first derivatives, since no difference is taken.
 _TINY = 1e-30
 #: Singular values below this fraction of the largest are rounding.
@@ -95,19 +97,23 @@ def _solve(model: _Model, c: FloatArray) -> tuple[FloatArray, FloatArray] | None
         operator = LinearOperator((c.size, c.size), matvec=residual, dtype=np.float64)
         return np.asarray(gmres(operator, right, rtol=1e-12, restart=60, maxiter=10)[0])
 
-    ahead = model.step(c)
+    ahead, least, refused, idle = model.step(c), np.inf, 0, 0
     for _ in range(_STEPS):
         gap = float(np.abs(ahead - c).max() / np.abs(ahead).max())
-        if gap < _TOLERANCE:
+        least, idle = (gap, 0) if gap < least else (least, idle + 1)
+        if gap < _TOLERANCE or (idle > _PATIENCE and gap < _ROUNDED):
             along = model.step(ahead + 0j, _TINY * 1j).imag / _TINY
             return ahead, solved(ahead, along)
-        if gap < 0.03:
+        if idle > 2 * _PATIENCE:
+            break
+        if gap < 0.03 and refused < _PATIENCE:
             trial = c + solved(c, ahead - c)
             after = model.step(trial)
             better = np.abs(after - trial).max() < 0.5 * gap * np.abs(after).max()
             if better and trial[0] > 0.0 and model.is_sound(trial):
                 c, ahead = trial, after
                 continue
+            refused += 1
         c, ahead = ahead, model.step(ahead)
     return None
 
@@ -117,6 +123,7 @@ def document_risk(
 ) -> FloatArray:
     r"""Return the risk of each output after training on n consecutive examples (k, q).
 
+    Theorem 8.3 (R13).
     With :math:`\Gamma_x(k) = E[x_t^\top x_{t+k}]` and so on, an n×n matrix G and a p×p matrix K
     solve
 

@@ -115,7 +115,7 @@ class GaussianHMM:
     def filter_covariance(
         self, observation_noise_std: float, length: int | None = None
     ) -> FloatArray:
-        r"""Return the error covariance of the state's posterior mean (book: Proposition 8.3).
+        r"""Return the error covariance of the state's posterior mean (book: Proposition 8.4).
 
         The tokens are noisy states, :math:`o_t = z_t + v_t`, :math:`v_t \sim N(0, \sigma_v^2 I)`.
         The posterior mean :math:`\hat z` of the last state given the last `length` tokens has

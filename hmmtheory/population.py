@@ -178,7 +178,7 @@ class Population:
         observation_noise_std: float,
         length: int | None = None,
     ) -> Population:
-        r"""Return the exact moments when the model sees noisy tokens (book: Proposition 8.4).
+        r"""Return the exact moments when the model sees noisy tokens (book: Proposition 8.5).
 
         The frozen representation reads the Kalman posterior mean, :math:`x = \hat z W + u`, and the
         head predicts the next state.  :math:`\operatorname{Cov}(\hat z) = \Sigma_z - P` takes the

@@ -133,12 +133,14 @@ def risk_curve(
     The cost per size does not grow with p: all eigenvalues of S but the d of
     :math:`\Sigma_z^{1/2} W_p W_p^\top \Sigma_z^{1/2}` equal :math:`\sigma_u^2`.
 
-    One document in place of independent prompts (R13, asymptotic) counts how its rows repeat each
-    other, and that a label's noise reappears in later features.  With a ridge the first order was
-    within 1 % of simulation, for three dimensions within 2 %; without one within 3 % where
-    :math:`|p - n| \ge n/2`, and nearer to n too low by up to 25 %.  The second order multiplies
-    the excess risk by what it adds to prompts (empirical): without ridge it was within 3 % for
-    chains that mix within the document, near n too, and up to 6 % too high for slower ones.
+    One document in place of independent prompts (Theorem 8.3 (R13), asymptotic) counts how its
+    rows repeat each other, and that a label's noise reappears in later features.  With a ridge
+    the first order was within 1 % of simulation, for three dimensions within 2 %; without one
+    within 3 % where :math:`|p - n| \ge n/2`, and nearer to n too low by up to 25 %.  The second
+    order multiplies the excess risk by what it adds to prompts (empirical): without ridge it was
+    within 3 % for chains that mix within the document, near n too, and up to 6 % too high for
+    slower ones.  A state that rotates almost undamped repeats few random numbers: there either is
+    up to 20 % off.
 
     Parameters
     ----------

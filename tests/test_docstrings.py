@@ -25,6 +25,7 @@ CODES = {
     "R3": "thm-r3",
     "R3′": "thm-r3-second",
     "R4": "thm-r4",
+    "R13": "thm-document",
 }
 
 

@@ -11,6 +11,7 @@ from hmmtheory import (
     risk_curve,
     simulate_risk_curve,
 )
+from hmmtheory import document as document_room
 
 
 def lingering(rho, dim=20):
@@ -223,3 +224,13 @@ def test_a_band_is_of_prompts():
     model = Representation.gaussian(3, 40, rng=0)
     with pytest.raises(ValueError, match="band"):
         risk_curve(TILTED, model, 10, [3], design="document", band=0.8)
+
+
+def test_what_has_not_been_solved_is_said_and_not_a_number(monkeypatch):
+    # Strongly non-normal chains end here; two steps are too few for any.
+    monkeypatch.setattr(document_room, "_STEPS", 2)
+    model = Representation.gaussian(3, 20, rng=3)
+    with pytest.warns(UserWarning, match="not been solved at size 9"):
+        curve = risk_curve(TILTED, model, 15, [0, 9], design="document")
+    assert np.isfinite(curve.risk[0])
+    assert np.isnan(curve.risk[1])
