@@ -5,8 +5,9 @@ Every chapter draws some; the theory and the simulations both end in one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -55,6 +56,8 @@ class RiskCurve:
         The number of draws of each size, where it differs; `n_trials` is then the largest.
     label : str
         What the curve is, for legends.
+    own_error : callable, optional
+        Computes `relative_error` when it is first asked for.
 
     Raises
     ------
@@ -82,6 +85,7 @@ class RiskCurve:
     n_trials: int = 0
     trials: NDArray[np.int64] | None = None
     label: str = ""
+    own_error: Callable[[], FloatArray] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         sizes = as_sizes(self.sizes, maximum=np.iinfo(np.int64).max)
@@ -116,6 +120,14 @@ class RiskCurve:
             f"n_samples={self.n_samples}, {ridge}, {kind})"
         )
 
+    @cached_property
+    def relative_error(self) -> FloatArray | None:
+        """How far theory may be off (k,), :meth:`.Moments.relative_error`; None if unknown."""
+        if self.own_error is None:
+            return None
+        errors = np.asarray(self.own_error())
+        return errors if errors.shape == self.risk.shape else None
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table indexed by size: risk, standard errors, and the parts there are."""
         import pandas as pd
@@ -127,6 +139,8 @@ class RiskCurve:
 
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
         """Draw the curve: a line for theory, points with error bars (±2 SE) for simulation.
+
+        Around theory, a band as wide as its own `relative_error`.
 
         Parameters
         ----------
@@ -148,7 +162,17 @@ class RiskCurve:
             error = np.nan_to_num(2 * self.standard_error)
             ax.errorbar(self.sizes, risk, error, **{"fmt": "o", "markersize": 3.5, **options})
         else:
-            ax.plot(self.sizes, risk, **options)
+            (line,) = ax.plot(self.sizes, risk, **options)
+            if self.relative_error is not None:
+                off = risk * self.relative_error
+                ax.fill_between(
+                    self.sizes,
+                    risk - off,
+                    risk + off,
+                    color=line.get_color(),
+                    alpha=0.2,
+                    linewidth=0,
+                )
         ax.set(xlabel="model size $p$", ylabel="risk")
         return ax
 
