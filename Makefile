@@ -27,7 +27,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env install book pdf test portable browser lint format notebooks pretrain pretrain-transformers llm-features larger-study bench lock clean distclean
+.PHONY: help env install book pdf test portable last-digits browser lint format notebooks pretrain pretrain-transformers llm-features larger-study bench lock clean distclean
 
 help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -45,6 +45,9 @@ test: lint ## lint, then unit tests, doctests and a strict re-run of every noteb
 
 portable: install ## notebooks and numeric tests under every BLAS kernel, without SIMD, with lowest versions
 	$(BIN)/python tools/portable.py --lowest
+
+last-digits: install ## list what in notebooks and tests hangs on the last digit of a float
+	$(BIN)/python tools/last_digits.py
 
 browser: install ## open every built page in Chromium: after make book
 	HMMTHEORY_REQUIRE_BROWSER=1 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_browser.py tests/test_explorer.py

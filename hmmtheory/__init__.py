@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.curves import RiskCurve
+from hmmtheory.draws import risk_distribution
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.heads import cross_validation_scores, fit_head
 from hmmtheory.moments import Moments
@@ -22,6 +23,7 @@ from hmmtheory.tasks import FilteredTask, GaussianTask, TokenTask
 from hmmtheory.theory import head_risk, optimal_ridge, risk_curve
 
 if TYPE_CHECKING:
+    from hmmtheory.practice.accuracy import predict_accuracy
     from hmmtheory.practice.diagnosis import diagnose
     from hmmtheory.practice.features import predict_risk, recommend, resample_risk_curve
     from hmmtheory.studies.study import study
@@ -44,10 +46,12 @@ __all__ = [
     "fit_head",
     "head_risk",
     "optimal_ridge",
+    "predict_accuracy",
     "predict_risk",
     "recommend",
     "resample_risk_curve",
     "risk_curve",
+    "risk_distribution",
     "simulate_head_risk",
     "simulate_risk_curve",
     "study",
@@ -56,6 +60,7 @@ __all__ = [
 #: The wings need pandas, joblib and more: each loads when one of its names is first asked for.
 _WINGS = {
     "diagnose": "practice.diagnosis",
+    "predict_accuracy": "practice.accuracy",
     "predict_risk": "practice.features",
     "recommend": "practice.features",
     "resample_risk_curve": "practice.features",

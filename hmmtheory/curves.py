@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _PARTS = ("noise", "bias", "variance")
 _PART_ERRORS = ("bias_standard_error", "variance_standard_error")
+_DRAW = ("low", "median", "high")
 #: What a curve may hold of each size.
 COLUMNS = ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "ridges")
 
@@ -56,6 +57,8 @@ class RiskCurve:
         The number of draws of each size, where it differs; `n_trials` is then the largest.
     label : str
         What the curve is, for legends.
+    low, median, high : array_like, shape (k,), optional
+        The risk of one trained head: its median, and the ends of a central interval.
     own_error : callable, optional
         Computes `relative_error` when it is first asked for.
 
@@ -85,12 +88,15 @@ class RiskCurve:
     n_trials: int = 0
     trials: NDArray[np.int64] | None = None
     label: str = ""
+    low: FloatArray | None = None
+    median: FloatArray | None = None
+    high: FloatArray | None = None
     own_error: Callable[[], FloatArray] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         sizes = as_sizes(self.sizes, maximum=np.iinfo(np.int64).max)
         object.__setattr__(self, "sizes", sizes)
-        optional = (*_PARTS, *_PART_ERRORS, "ridges", "trials", "per_output")
+        optional = (*_PARTS, *_PART_ERRORS, *_DRAW, "ridges", "trials", "per_output")
         for name in ("risk", "standard_error", *optional):
             value = getattr(self, name)
             if value is None and name not in ("risk", "standard_error"):
@@ -132,7 +138,7 @@ class RiskCurve:
         """Return a table indexed by size: risk, standard errors, and the parts there are."""
         import pandas as pd
 
-        names = ("risk", "standard_error", *_PARTS, *_PART_ERRORS, "ridges", "trials")
+        names = (*COLUMNS, "trials", *_DRAW)
         columns = {name: getattr(self, name) for name in names}
         table = {name: value for name, value in columns.items() if value is not None}
         return pd.DataFrame(table, index=pd.Index(self.sizes, name="size"))
@@ -140,7 +146,8 @@ class RiskCurve:
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
         """Draw the curve: a line for theory, points with error bars (±2 SE) for simulation.
 
-        Around theory, a band as wide as its own `relative_error`.
+        Where the curve has the risk of one trained head, its interval is shaded and its median
+        dashed.  Else theory has a band as wide as its own `relative_error`.
 
         Parameters
         ----------
@@ -163,16 +170,14 @@ class RiskCurve:
             ax.errorbar(self.sizes, risk, error, **{"fmt": "o", "markersize": 3.5, **options})
         else:
             (line,) = ax.plot(self.sizes, risk, **options)
-            if self.relative_error is not None:
+            shades: dict[str, Any] = {"color": line.get_color(), "alpha": 0.2, "linewidth": 0}
+            if self.low is not None and self.high is not None:
+                ax.fill_between(self.sizes, self.low, self.high, **shades)
+            elif self.relative_error is not None:
                 off = risk * self.relative_error
-                ax.fill_between(
-                    self.sizes,
-                    risk - off,
-                    risk + off,
-                    color=line.get_color(),
-                    alpha=0.2,
-                    linewidth=0,
-                )
+                ax.fill_between(self.sizes, risk - off, risk + off, **shades)
+            if self.median is not None:
+                ax.plot(self.sizes, self.median, "--", color=line.get_color())
         ax.set(xlabel="model size $p$", ylabel="risk")
         return ax
 

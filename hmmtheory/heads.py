@@ -1,20 +1,26 @@
-"""Linear heads on frozen features: minimum norm, ridge, and all nested sizes in one pass."""
+"""Linear heads on frozen features: minimum norm, ridge, and their cross-validation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+import warnings
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import linalg
 
 from hmmtheory._checks import FloatArray, as_array, as_flag, as_matrix, as_number
+from hmmtheory._linalg import (
+    centre,
+    least_squares,
+    powers_of_two,
+    rank_tolerance,
+    singular_system,
+)
 
-#: Up to this multiple of n the Gram matrix is too ill-conditioned, and features are factorised.
-_NEAR_THRESHOLD = 1.1
-#: A Gram inverse is recomputed when the model has grown by this factor since it last was.
-_REFRESH = 1.5
+#: Below this 1 - H is summed from squares: as a difference it would keep fewer than nine digits.
+_CANCELS = 1e-6
+#: Below this even the squares, of numbers that carry rounding, keep fewer than six digits.
+_LOST = 1e-19
 
 
 def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
@@ -30,7 +36,7 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     responses : array_like, shape (n, q) or (n,)
         The labels Y.
     ridge : float
-        :math:`\lambda \ge 0`, scikit-learn's ``alpha``.
+        :math:`\lambda \ge 0`, scikit-learn's ``alpha``; infinity gives the zero head.
 
     Returns
     -------
@@ -39,7 +45,19 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     Raises
     ------
     ValueError
-        If either array is not finite, lengths differ, there is no row, or `ridge` < 0.
+        If either array is not finite, lengths differ, there is no row, `ridge` < 0, or the head
+        is beyond the range of float64.
+
+    Warns
+    -----
+    RuntimeWarning
+        If columns are collinear to about the last digit.
+
+    Notes
+    -----
+    Columns may have any units: their rank is decided after scaling them to equal length, and
+    columns that agree to rounding count as collinear.  The error is 1e-9 of the largest
+    coefficient, each in units of its own column, up to condition numbers of 1e12.
 
     Examples
     --------
@@ -52,30 +70,8 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     y = as_array("responses", responses)
     flat = y.ndim == 1
     y = as_matrix("responses", y[:, None] if flat else y, (x.shape[0], None))
-    lam = as_number("ridge", ridge, minimum=0.0)
-    if x.shape[1] == 0:
-        head = np.zeros((0, y.shape[1]))
-    else:
-        scales = np.sqrt(np.square(x / max(float(np.abs(x).max()), 1e-300)).sum(axis=0))
-        # What centring leaves of a constant column is rounding, and no feature.
-        silent = scales <= 1e-14 * scales.max()
-        x = np.where(silent, 0.0, x)
-        scales[silent] = 1.0
-        spread = scales[~silent]
-        graded = bool(spread.size and spread.max() > 10.0 * spread.min())
-        if graded:
-            # The rank must not depend on the units of a column, and at full rank nothing does.
-            u, s, vt = linalg.svd(x / scales, full_matrices=False)
-            rank = int((s > max(x.shape) * np.finfo(np.float64).eps * s[0]).sum())
-        if graded and lam == 0.0 and rank == x.shape[1]:
-            head = (vt.T @ ((u.T @ y) / s[:, None])) / scales[:, None]
-        else:
-            u, s, vt = linalg.svd(x, full_matrices=False)
-            if not graded:
-                rank = int((s > max(x.shape) * np.finfo(np.float64).eps * s[0]).sum())
-            s = s[:rank]
-            gain = s / (s**2 + lam)
-            head = vt[:rank].T @ (gain[:, None] * (u[:, :rank].T @ y))
+    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    head = least_squares(x, y, lam)
     return np.asarray(head[:, 0] if flat else head)
 
 
@@ -96,7 +92,7 @@ def cross_validation_scores(
     responses : array_like, shape (n, q)
         The labels Y.
     ridges : array_like, shape (k,)
-        Positive penalties :math:`\lambda`.
+        Penalties :math:`\lambda \ge 0`; zero is the head of minimum norm, infinity the zero head.
     kind : {"loo", "gcv"}
         Leave-one-out or generalised cross-validation.
     intercept : bool
@@ -110,8 +106,19 @@ def cross_validation_scores(
     Raises
     ------
     ValueError
-        If an array is not finite, lengths differ, a penalty is not positive, or `kind` is
-        unknown.
+        If an array is not finite, lengths differ, a penalty is negative, `kind` is unknown, or
+        the scores are beyond the range of float64.
+
+    Warns
+    -----
+    RuntimeWarning
+        If rounding decides a row's residual, or columns are collinear to about the last digit.
+
+    Notes
+    -----
+    A row that alone shows a direction (H = 1) is met exactly by the fit without ridge; what its
+    refit says is the limit of :math:`\lambda \to 0`, and leave-one-out takes that.  Scores of
+    labels without noise are right to 1e-24 of their squares.
 
     Examples
     --------
@@ -121,303 +128,67 @@ def cross_validation_scores(
     x = as_matrix("features", features, (None, None))
     if 0 in x.shape:
         raise ValueError(f"features must be non-empty; got shape {x.shape}")
+    if as_flag("intercept", intercept) and x.shape[0] < 2:
+        raise ValueError(f"features must have at least 2 rows; got {x.shape[0]}")
     y = as_matrix("responses", responses, (x.shape[0], None))
-    penalties = np.atleast_1d(as_array("ridges", ridges))
-    if penalties.ndim != 1:
-        raise ValueError(f"ridges must be a vector; got shape {penalties.shape}")
-    if not penalties.size or (penalties <= 0).any():
-        raise ValueError(f"ridges must be one or more positive numbers; got {ridges!r}")
+    penalties = np.atleast_1d(as_array("ridges", ridges, finite=False))
+    if penalties.ndim != 1 or not penalties.size or not (penalties >= 0).all():
+        raise ValueError(f"ridges must be a vector of numbers >= 0; got {ridges!r}")
     if kind not in ("loo", "gcv"):
         raise ValueError(f"kind must be 'loo' or 'gcv'; got {kind!r}")
-    u, s, rest, coordinates = _outside(x, y, as_flag("intercept", intercept))
-    leverage = np.square(u)
-    outside, unreached = np.square(rest).sum(axis=1), rest @ coordinates[u.shape[1] :]
-    scores = np.empty(penalties.size)
+    unit = float(powers_of_two(np.abs(y).max(initial=0.0, keepdims=True))[0, 0]) if y.size else 1.0
+    left_out = _residuals(x, y / unit, penalties, kind, intercept)
+    with np.errstate(over="ignore"):
+        scores = np.square(left_out).sum(axis=2).mean(axis=1) * unit * unit
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f"responses must have squares within the range of float64; got up to {unit:.3g}"
+        )
+    return np.asarray(scores)
+
+
+def _residuals(
+    x: FloatArray, y: FloatArray, penalties: FloatArray, kind: str, intercept: bool
+) -> FloatArray:
+    """Return each row's residual over 1 - H, for each penalty (k, n, q)."""
+    u, s, _ = singular_system(x, intercept)
+    y = centre(y) if intercept else y
+    reached = np.column_stack([np.full(x.shape[0], x.shape[0] ** -0.5), u]) if intercept else u
+    # What is left over is a basis where a difference would cancel.
+    outside = 1.0 - np.square(reached).sum(axis=1)
+    if outside.min() > _CANCELS:
+        unreached = y - reached @ (reached.T @ y)
+    else:
+        rest = linalg.qr(reached, check_finite=False)[0][:, reached.shape[1] :]
+        outside, unreached = np.square(rest).sum(axis=1), rest @ (rest.T @ y)
+    # A row that the fit meets whatever its label: the limit of λ → 0 gives its refit.
+    met = np.sqrt(outside.clip(min=0.0)) <= rank_tolerance(x.shape)
+    if kind == "gcv":
+        met[:] = reached.shape[1] == x.shape[0]
+    outside[met], unreached[met] = 0.0, 0.0
+    lost = ~met & (outside < _LOST)
+    if lost.any() and kind == "loo":
+        warnings.warn(
+            f"leave-one-out residuals of rows {np.flatnonzero(lost)[:5].tolist()} are rounding: "
+            "the other rows hardly know the features in which these stand out",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    coordinates, leverage = u.T @ y, np.square(u)
+    found = np.empty((penalties.size, *y.shape))
     for k, lam in enumerate(penalties):
-        # Written as 1 - H, since H alone is near 1 when p >= n and λ is small.
-        kept = lam / (s**2 + lam)
-        # With nothing outside, a common factor of residual and 1 - H cancels.
-        kept /= 1.0 if rest.size else kept.max()
-        residual = unreached + u @ (kept[:, None] * coordinates[: u.shape[1]])
+        if s.size == 0 or np.isinf(lam):
+            kept = unit_share = np.ones_like(s)
+        else:
+            squares, own = np.square(s / s[0]), lam / s[0] / s[0]
+            kept = own / (squares + own)
+            # Where nothing is outside, a common factor of residual and 1 - H cancels.
+            unit_share = (squares[-1] + own) / (squares + own)
+        residual = unreached + u @ (kept[:, None] * coordinates)
         complement = outside + leverage @ kept
+        residual[met] = u[met] @ (unit_share[:, None] * coordinates)
+        complement[met] = leverage[met] @ unit_share
         if kind == "gcv":
             complement = np.full_like(complement, complement.mean())
-        scores[k] = np.mean(np.square(residual).sum(axis=1) / complement**2)
-    return scores
-
-
-def _outside(
-    x: FloatArray, y: FloatArray, intercept: bool
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Return U and s of x, a basis of what neither x nor an intercept reaches, and y in both.
-
-    The rest is a basis and not a difference, which would cancel where it is small.
-    """
-    n = x.shape[0]
-    if intercept and n < 2:
-        raise ValueError(f"features must have at least 2 rows; got {n}")
-    basis = np.eye(n)
-    if intercept:
-        basis = np.asarray(linalg.qr(np.column_stack([np.ones(n), basis[:, 1:]]))[0][:, 1:])
-    inner, s, _ = linalg.svd(basis.T @ x, full_matrices=True)
-    u = basis @ inner
-    return u[:, : s.size], s, u[:, s.size :], np.asarray(u.T @ y)
-
-
-class NestedFit(NamedTuple):
-    """The trained head of one size, seen through the readout W.
-
-    ``readout`` is W_p B̂ (d, q) and ``squared_norm`` the squared norm of each column of B̂ (q,).
-    """
-
-    readout: FloatArray
-    squared_norm: FloatArray
-
-
-class ConditionalFit(NamedTuple):
-    """The trained head of one size, averaged over the labels given the features.
-
-    With N = (XᵀX+λI)⁻¹ XᵀX (XᵀX+λI)⁻¹, which spreads the label noise, ``spread`` is W_p N W_pᵀ
-    (d, d) and ``trace`` is tr N.  ``missed`` (d, d) maps K, the coefficients of B* = W_pᵀK, to
-    W_p Δ, where Δ = E[B* - B̂ | X]; and ΔᵀΔ = Kᵀ (missed - λ spread) K.
-    """
-
-    missed: FloatArray
-    spread: FloatArray
-    trace: float
-
-
-Columns = Callable[[int, int], FloatArray]
-
-
-def nested_path(
-    columns: Columns,
-    readout: FloatArray,
-    responses: FloatArray,
-    sizes: NDArray[np.int64],
-    ridge: float = 0.0,
-) -> Iterator[NestedFit]:
-    r"""Yield the trained head of every size from one pass over the features.
-
-    Up to n features one QR factorisation of X (of X above :math:`\sqrt\lambda I` with ridge)
-    serves every size, since its leading blocks are the smaller models' factors.  Beyond n the
-    inverse of the Gram matrix :math:`XX^\top + \lambda I` grows by Woodbury updates.  The head
-    itself is never formed there, so that memory does not grow with p.
-
-    Parameters
-    ----------
-    columns : callable
-        ``columns(start, stop)`` returns those features (n, stop - start); called in order.
-    readout : ndarray, shape (d, P)
-        The weights W.
-    responses : ndarray, shape (n, q)
-        The labels Y.
-    sizes : ndarray of int
-        Increasing sizes in [0, P].
-    ridge : float
-        :math:`\lambda \ge 0`.
-
-    Yields
-    ------
-    NestedFit
-
-    Notes
-    -----
-    Without ridge the features must be linearly independent, as any with feature noise are.
-    """
-    n = responses.shape[0]
-    small, large = sizes[sizes <= n], sizes[sizes > n]
-    first = columns(0, min(n, int(sizes[-1])))
-    if small.size:
-        yield from _heads_by_qr(first, readout, responses, small, ridge)
-    for p, gram in _grams(first, columns, readout, large, ridge, responses):
-        if gram.near is None:
-            norm = (gram.solved * responses).sum(axis=0)
-            yield NestedFit(
-                gram.seen.T @ gram.solved, norm - ridge * np.square(gram.solved).sum(axis=0)
-            )
-        else:
-            # Through X itself: near the threshold the Gram matrix would square its condition.
-            q, root = gram.near
-            head = q @ (root.T @ responses)
-            yield NestedFit(readout[:, :p] @ head, np.square(head).sum(axis=0))
-
-
-def nested_conditional(
-    columns: Columns,
-    readout: FloatArray,
-    n_samples: int,
-    sizes: NDArray[np.int64],
-    ridge: float = 0.0,
-) -> Iterator[ConditionalFit]:
-    r"""Yield what every size's head is on average over the labels, in one pass.
-
-    For rows that are independent of each other's label noise (book: Theorem 2.6).
-
-    Parameters
-    ----------
-    columns, readout, sizes, ridge
-        As :func:`.nested_path`.
-    n_samples : int
-        n, the number of rows.
-
-    Yields
-    ------
-    ConditionalFit
-
-    Notes
-    -----
-    As :func:`.nested_path`.
-    """
-    small, large = sizes[sizes <= n_samples], sizes[sizes > n_samples]
-    first = columns(0, min(n_samples, int(sizes[-1])))
-    if small.size:
-        yield from _conditional_by_qr(first, readout, small, ridge)
-    frame, start = np.zeros((readout.shape[0], readout.shape[0])), 0
-    for p, gram in _grams(first, columns, readout, large, ridge):
-        weights = readout[:, start:p]
-        frame += weights @ weights.T
-        start = p
-        trace = gram.trace
-        if ridge > 0:
-            trace -= ridge * float(np.square(gram.inverse).sum())
-        yield ConditionalFit(frame - gram.seen.T @ gram.solved, gram.solved.T @ gram.solved, trace)
-
-
-def _inverse_root(x: FloatArray, ridge: float) -> FloatArray:
-    """Return R⁻¹ of x = QR (of x above √λ I with ridge), a root of (xᵀx + λI)⁻¹."""
-    if x.shape[1] == 0:
-        return np.zeros((0, 0))
-    return _inverted(linalg.qr(_above_ridge(x, ridge), mode="r", check_finite=False)[0])
-
-
-def _factors(x: FloatArray, ridge: float) -> tuple[FloatArray, FloatArray]:
-    """Return Q, those rows that belong to x, and R⁻¹."""
-    if x.shape[1] == 0:
-        return x, np.zeros((0, 0))
-    q, r = linalg.qr(_above_ridge(x, ridge), mode="economic", check_finite=False)
-    return np.asarray(q[: x.shape[0]]), _inverted(r)
-
-
-def _inverted(r: NDArray[Any]) -> FloatArray:
-    return np.asarray(linalg.lapack.dtrtri(r[: r.shape[1]])[0])
-
-
-def _above_ridge(x: FloatArray, ridge: float) -> FloatArray:
-    return np.vstack([x, np.sqrt(ridge) * np.eye(x.shape[1])]) if ridge > 0 else x
-
-
-def _heads_by_qr(
-    x: FloatArray,
-    readout: FloatArray,
-    responses: FloatArray,
-    sizes: NDArray[np.int64],
-    ridge: float,
-) -> Iterator[NestedFit]:
-    largest = int(sizes[-1])
-    # The inverse of a leading block of R is the leading block of its inverse.
-    q, inverse = _factors(x[:, :largest], ridge)
-    coordinates = q.T @ responses
-    seen = readout[:, :largest] @ inverse
-    head = np.zeros((largest, responses.shape[1]))
-    product = np.zeros((readout.shape[0], responses.shape[1]))
-    start = 0
-    for p in map(int, sizes):
-        block = slice(start, p)
-        head[:p] += inverse[:p, block] @ coordinates[block]
-        product = product + seen[:, block] @ coordinates[block]
-        start = p
-        yield NestedFit(product, np.square(head[:p]).sum(axis=0))
-
-
-def _conditional_by_qr(
-    x: FloatArray, readout: FloatArray, sizes: NDArray[np.int64], ridge: float
-) -> Iterator[ConditionalFit]:
-    largest, d = int(sizes[-1]), readout.shape[0]
-    inverse = _inverse_root(x[:, :largest], ridge)
-    seen = readout[:, :largest] @ inverse
-    traces = np.append(0.0, np.cumsum(np.square(inverse).sum(axis=0)))
-    once, twice = np.zeros((2, d, d))
-    if ridge > 0:
-        # (XᵀX+λI)⁻¹ = UUᵀ with U = R⁻¹, and the leading blocks of UᵀU serve its square.
-        overlap = inverse.T @ inverse
-        squares = np.triu(np.square(overlap), 1).sum(axis=0) * 2.0 + np.diag(overlap) ** 2
-        traces[1:] -= ridge * np.cumsum(squares)
-    start = 0
-    for p in map(int, sizes):
-        old, new = seen[:, :start], seen[:, start:p]
-        once = once + new @ new.T
-        if ridge > 0:
-            crossed = old @ overlap[:start, start:p] @ new.T
-            twice = twice + crossed + crossed.T + new @ overlap[start:p, start:p] @ new.T
-        start = p
-        yield ConditionalFit(ridge * once, once - ridge * twice, float(traces[p]))
-
-
-class _Gram(NamedTuple):
-    inverse: FloatArray  # (XXᵀ + λI)⁻¹ (n, n); near the threshold only if there is a ridge
-    trace: float  # of the inverse
-    seen: FloatArray  # XW_pᵀ (n, d)
-    solved: FloatArray  # the inverse times the responses, or else times `seen`
-    near: tuple[FloatArray, FloatArray] | None  # near the threshold Q and R⁻¹ of Xᵀ instead
-
-
-def _grams(
-    x: FloatArray,
-    columns: Columns,
-    readout: FloatArray,
-    sizes: NDArray[np.int64],
-    ridge: float,
-    responses: FloatArray | None = None,
-) -> Iterator[tuple[int, _Gram]]:
-    """Yield the Gram matrix's inverse of every size beyond n; the next size overwrites it."""
-    if not sizes.size:
-        return
-    n, start, fresh = x.shape[0], x.shape[0], 0
-    # BLAS updates in place; of the Gram matrix only the lower triangle is kept.
-    gram = np.zeros((n, n), order="F")
-    seen = x @ readout[:, :n].T
-    inverse = solved = np.empty((0, 0))
-    near, waiting = [x], [x]
-    for p in map(int, sizes):
-        # A long step is taken in blocks of n columns, so that memory does not grow with it.
-        for left in range(start, p, n):
-            block = columns(left, min(left + n, p))
-            weights = readout[:, left : left + block.shape[1]]
-            seen += block @ weights.T
-            waiting.append(block)
-            if sum(b.shape[1] for b in waiting) >= 2 * n:
-                gram = linalg.blas.dsyrk(1.0, np.hstack(waiting), 1.0, gram, lower=1, overwrite_c=1)
-                waiting = []
-        target = seen if responses is None else responses
-        if p <= _NEAR_THRESHOLD * n:
-            near.append(block)
-            tall = np.hstack(near).T
-            if responses is None:
-                root = _inverse_root(tall, ridge)
-                whole = root @ root.T if ridge > 0 else inverse
-                trace = float(np.square(root).sum())
-                yield p, _Gram(whole, trace, seen, root @ (root.T @ seen), None)
-            else:
-                yield p, _Gram(inverse, np.nan, seen, solved, _factors(tall, ridge))
-        else:
-            near = []
-            if p <= _REFRESH * fresh and 4 * (p - start) <= n:
-                touched = inverse @ block
-                middle = np.eye(p - start) + block.T @ touched
-                step = linalg.lapack.dposv(middle, touched.T)[1]
-                inverse = linalg.blas.dgemm(-1.0, touched, step, 1.0, inverse, overwrite_c=1)
-                change = -step @ target if responses is not None else weights.T - step @ target
-                solved += touched @ change
-            else:
-                if waiting:
-                    gram = linalg.blas.dsyrk(
-                        1.0, np.hstack(waiting), 1.0, gram, lower=1, overwrite_c=1
-                    )
-                    waiting = []
-                factor = linalg.cho_factor(gram + ridge * np.eye(n), lower=True, check_finite=False)
-                inverse = linalg.cho_solve(factor, np.eye(n, order="F"), check_finite=False)
-                solved = linalg.cho_solve(factor, target, check_finite=False)
-                fresh = p
-            yield p, _Gram(inverse, float(np.trace(inverse)), seen, solved, None)
-        start = p
+        found[k] = residual / complement[:, None]
+    return found

@@ -21,10 +21,11 @@ from hmmtheory._checks import (
     as_sizes,
     spawn,
 )
+from hmmtheory._nested import Columns, NestedFit, nested_conditional, nested_path
 from hmmtheory._trials import Tally, delayed, one_blas_thread, workers
 from hmmtheory.curves import RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
-from hmmtheory.heads import Columns, NestedFit, fit_head, nested_conditional, nested_path
+from hmmtheory.heads import fit_head
 from hmmtheory.moments import Risk
 from hmmtheory.population import Population
 from hmmtheory.representations import LinearResponse, Representation

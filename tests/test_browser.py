@@ -173,7 +173,8 @@ def look(context: Any, axe: str, name: str, passed: set[str]) -> Visit:
     visit = Visit()
     page = context.new_page()
     watch(page, visit)
-    page.goto((SITE / name).resolve().as_uri(), wait_until="load", timeout=60_000)
+    address = (SITE / name).resolve().as_uri() + "?depth=code"
+    page.goto(address, wait_until="load", timeout=60_000)
     page.evaluate(TYPESET)
     mathematics = page.evaluate(MATHEMATICS)
     visit.bare_formulas, visit.formula_errors = mathematics["bare"], mathematics["errors"]
@@ -352,6 +353,32 @@ def test_the_switch_makes_the_book_dark_and_keeps_it_dark(page: Any) -> None:
     page.wait_for_function(f"light => {ground} !== light", arg=light)
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+SHOWN = (
+    """(what) => [...document.querySelectorAll(what)].filter((e) => e.checkVisibility()).length"""
+)
+
+
+def test_a_page_tells_its_story_and_shows_proofs_and_code_when_asked(page: Any) -> None:
+    open_page(page, "chapters/03_fewer_features_than_examples.html")
+    code, proofs = ".bd-article div.cell_input", ".bd-article details.proof-fold > div"
+    assert [page.evaluate(SHOWN, what) for what in (code, proofs)] == [0, 0]
+    assert page.evaluate(SHOWN, ".bd-article figure") > 0
+    page.get_by_role("button", name="Proofs", exact=True).click()
+    assert page.evaluate(SHOWN, code) == 0
+    assert page.evaluate(SHOWN, proofs) > 0
+    page.get_by_role("button", name="Code", exact=True).focus()
+    page.keyboard.press("Enter")
+    every = page.locator(code).count()
+    assert page.evaluate(SHOWN, code) == every > 20
+    open_page(page, "chapters/04_more_features_than_examples.html")
+    assert page.evaluate(SHOWN, code) == page.locator(code).count()
+    assert page.locator(".depth-switch button[aria-pressed=true]").inner_text() == "Code"
+    page.get_by_role("button", name="Story", exact=True).click()
+    assert page.evaluate(SHOWN, code) == 0
+    open_page(page, "chapters/glossary.html")
+    assert page.locator(".depth-switch").count() == 0
 
 
 CURVE = "() => document.querySelector('.explorer-chart path.total').getAttribute('d')"

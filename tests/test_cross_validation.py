@@ -49,7 +49,7 @@ def test_generalised_cross_validation_uses_the_trace_of_the_hat_matrix(p):
     [
         ((np.zeros((0, 2)), np.zeros((0, 1)), [1.0]), "features"),
         ((np.ones((3, 2)), np.ones((4, 1)), [1.0]), "responses"),
-        ((np.ones((3, 2)), np.ones((3, 1)), [0.0]), "ridges"),
+        ((np.ones((3, 2)), np.ones((3, 1)), [-1.0]), "ridges"),
         ((np.ones((3, 2)), np.full((3, 1), np.nan), [1.0]), "responses"),
         ((np.ones((3, 2)), np.ones((3, 1)), [1.0], "k-fold"), "kind"),
     ],

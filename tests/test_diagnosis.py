@@ -108,7 +108,7 @@ def test_diagnosis_is_one_set_of_numbers() -> None:
     assert isinstance(found.rank, int)
     values = {f.name: f.value for f in found.findings}
     assert values["labelled rows a direction"] == N / P
-    assert values["heavy tails"] == found.tail_weight
+    assert values["heavy tails"] == found.tail_weight  # same bits: one number, told twice
 
 
 def test_diagnosis_draws_one_figure_of_three_panels() -> None:

@@ -101,7 +101,7 @@ def test_taking_rows_takes_them_from_every_column(everything: RatedWords) -> Non
     some = everything.take(rows)
     assert some.words.tolist() == everything.words[rows].tolist()
     assert some.tokens.tolist() == everything.tokens[rows].tolist()
-    assert (some.features == everything.features[rows]).all()
+    assert (some.features == everything.features[rows]).all()  # same bits: copies
     assert (some.ratings == everything.ratings[rows]).all()
 
 

@@ -111,7 +111,7 @@ def test_the_same_rng_gives_the_same_sample_however_it_is_given() -> None:
     chain = a_chain()
     reference = chain.sample(3, 4, rng=7)
     for rng in (7, np.random.SeedSequence(7), np.random.default_rng(7), np.random.PCG64(7)):
-        assert np.array_equal(chain.sample(3, 4, rng=rng), reference)
+        assert np.array_equal(chain.sample(3, 4, rng=rng), reference)  # same bits: one seed
     assert not np.array_equal(chain.sample(3, 4, rng=8), reference)
     assert reference.shape == (3, 4, 4)
 

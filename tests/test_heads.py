@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import Ridge
 
 from hmmtheory import fit_head
-from hmmtheory.heads import nested_conditional, nested_path
+from hmmtheory._nested import nested_conditional, nested_path
 
 
 def some_data(n: int, p: int, q: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +129,7 @@ def test_the_path_leaves_the_responses_as_they_were() -> None:
     kept = y.copy()
     readout = np.ones((2, 40))
     list(nested_path(lambda a, b: x[:, a:b], readout, y, np.arange(0, 41, 2), 0.1))
-    assert np.array_equal(y, kept)
+    assert np.array_equal(y, kept)  # same bits: untouched
 
 
 def test_many_small_steps_do_not_accumulate_error() -> None:

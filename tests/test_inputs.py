@@ -55,7 +55,7 @@ def risk(features: Any = X, responses: Any = Y, **options: Any) -> np.ndarray:
 @pytest.mark.parametrize("backend", [None, "numpy_nullable", "pyarrow"])
 def test_columns_of_several_number_types_are_numbers(backend: Any) -> None:
     frame = FRAME if backend is None else FRAME.convert_dtypes(dtype_backend=backend)
-    assert_array_equal(as_array("features", frame), PLAIN)
+    assert_array_equal(as_array("features", frame), PLAIN)  # same bits: float64 from the start
     assert_allclose(risk(frame), risk(PLAIN), rtol=1e-12)
 
 
@@ -83,7 +83,7 @@ def test_columns_of_several_number_types_are_numbers(backend: Any) -> None:
 )
 def test_numbers_are_taken_from_whatever_holds_them(value: Any) -> None:
     # The same bits: conversions between these types are exact.
-    assert_array_equal(as_array("features", value), X)
+    assert_array_equal(as_array("features", value), X)  # same bits: float64 from the start
 
 
 def test_each_type_of_number_is_converted_to_its_value() -> None:
@@ -231,10 +231,12 @@ def test_messages_stay_short() -> None:
 def test_unlabelled_columns_are_matched_by_name() -> None:
     more = pd.DataFrame(RNG.standard_normal((40, 4)) * [1, 2, 3, 4], columns=list("abcd"))
     assert_allclose(risk(FRAME, unlabelled=more[list("dbca")]), risk(FRAME, unlabelled=more))
-    assert_array_equal(as_unlabelled(more[list("dbca")], FRAME), more)
+    assert_array_equal(as_unlabelled(more[list("dbca")], FRAME), more)  # same bits: copies
     # An array has no names: by position.
-    assert_array_equal(as_unlabelled(more.to_numpy(), FRAME), more)
-    assert_array_equal(as_unlabelled(more[list("dbca")], PLAIN), more[list("dbca")])
+    assert_array_equal(as_unlabelled(more.to_numpy(), FRAME), more)  # same bits: copies
+    assert_array_equal(
+        as_unlabelled(more[list("dbca")], PLAIN), more[list("dbca")]
+    )  # same bits: copies
     assert as_unlabelled(None, FRAME).shape == (0, 4)
     with pytest.raises(ValueError, match=r"unlabelled must .*missing \['d'\], too many \['e'\]"):
         risk(FRAME, unlabelled=more.rename(columns={"d": "e"}))

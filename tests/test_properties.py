@@ -278,7 +278,9 @@ def test_a_curve_as_a_table_has_a_row_for_each_size(curve: RiskCurve) -> None:
         column = getattr(curve, name)
         assert (name in table.columns) == (column is not None)
         if column is not None:
-            assert np.array_equal(table[name].to_numpy(), column, equal_nan=True)
+            assert np.array_equal(
+                table[name].to_numpy(), column, equal_nan=True
+            )  # same bits: copies
     assert "per_output" not in table.columns
 
 

@@ -25,7 +25,7 @@ from hmmtheory import (
     predict_risk,
     risk_curve,
 )
-from hmmtheory.factors import risk_factors, uniform_error
+from hmmtheory.factors import uniform_error
 from hmmtheory.moments import Risk
 from hmmtheory.studies.settings import setting_theory
 
@@ -298,6 +298,7 @@ def test_simulations_and_other_sizes_have_none() -> None:
     )  # fmt: skip
     assert other.relative_error is None
     assert RiskCurve([3], [1.0], [0.1], n_trials=2).relative_error is None
+    assert risk_curve(CHAIN, MODEL, 12, [6], 1.0, design="document").relative_error is None
 
 
 def test_a_plot_has_a_band_as_wide_as_the_error() -> None:
@@ -310,5 +311,8 @@ def test_a_plot_has_a_band_as_wide_as_the_error() -> None:
         heights = corners[corners[:, 0] == p, 1]
         assert heights.max() == pytest.approx(risk * (1 + error))
         assert heights.min() == pytest.approx(risk * (1 - error))
-    assert risk_factors(np.ones(3), 12).variance > 0
+    # One band: that of a trained head goes before.
+    _, other = plt.subplots()
+    risk_curve(CHAIN, MODEL, 12, [5, 8, 20], band=0.8).plot(other)
+    assert len(other.collections) == 1
     plt.close("all")

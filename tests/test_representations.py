@@ -39,7 +39,7 @@ def test_the_small_model_sees_the_first_features_of_the_large_one(size: int) -> 
 
 def test_a_longer_gaussian_model_begins_with_a_shorter_one() -> None:
     short, long = (Representation.gaussian(4, size, signal=2.0, rng=5) for size in (6, 30))
-    assert np.array_equal(long.weights[:, :6], short.weights)
+    assert np.array_equal(long.weights[:, :6], short.weights)  # same bits: one seed
 
 
 def test_gaussian_columns_have_mean_squared_norm_equal_to_the_signal() -> None:
@@ -73,7 +73,7 @@ def test_a_model_of_size_zero_has_no_features(build: Build) -> None:
 def test_the_same_rng_gives_the_same_weights_however_it_is_given(build: Build) -> None:
     reference = build(3, 5, rng=9).weights
     for rng in (np.random.SeedSequence(9), np.random.default_rng(9)):
-        assert np.array_equal(build(3, 5, rng=rng).weights, reference)
+        assert np.array_equal(build(3, 5, rng=rng).weights, reference)  # same bits: one seed
     assert not np.allclose(build(3, 5, rng=10).weights, reference)
 
 

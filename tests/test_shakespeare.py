@@ -192,7 +192,7 @@ def test_interrupted_training_carries_on_to_the_same_file(
     once, twice = shakespeare.read_arrays(whole), shakespeare.read_arrays(broken["output"])
     assert once.keys() == twice.keys()
     for name, values in once.items():
-        assert np.array_equal(values, twice[name]), name
+        assert np.array_equal(values, twice[name]), name  # same bits: the same steps
     assert capsys.readouterr().out.count("bits per character in training") == 8
     leftovers = [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
     assert leftovers == []

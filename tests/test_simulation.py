@@ -143,10 +143,12 @@ def test_labels_are_averaged_over_exactly_where_that_is_exact(
     plain, default = curve("plain"), curve("auto")
     assert plain.bias is None
     if design == "prompts" and noise_std:
-        assert np.array_equal(default.risk, curve("conditional").risk)
+        assert np.array_equal(
+            default.risk, curve("conditional").risk
+        )  # same bits: the same estimator and draws
         assert default.bias is not None
     else:
-        assert np.array_equal(default.risk, plain.risk)
+        assert np.array_equal(default.risk, plain.risk)  # same bits: the same estimator and draws
 
 
 def test_mean_and_standard_error_are_those_of_the_single_trials() -> None:
@@ -180,7 +182,9 @@ def test_the_number_of_processes_changes_no_bit() -> None:
         for jobs in (1, 2)
     )
     for name in ("risk", "standard_error", "per_output", "bias", "variance_standard_error"):
-        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+        assert np.array_equal(getattr(one, name), getattr(two, name)), (
+            name
+        )  # same bits: the same draws, one BLAS thread each
 
 
 @pytest.mark.parametrize("noise_std", [0.8, 0.0])
@@ -309,7 +313,9 @@ def test_the_accuracy_asked_for_is_the_accuracy_got() -> None:
 def test_the_number_of_processes_changes_no_bit_of_an_accurate_curve() -> None:
     one, two = (accurate(0.03, n_jobs=jobs) for jobs in (1, 2))
     for name in ("risk", "standard_error", "trials", "variance"):
-        assert np.array_equal(getattr(one, name), getattr(two, name)), name
+        assert np.array_equal(getattr(one, name), getattr(two, name)), (
+            name
+        )  # same bits: the same draws, one BLAS thread each
 
 
 def test_no_draw_is_wasted_where_the_mean_is_infinite() -> None:

@@ -23,10 +23,12 @@ from hmmtheory import (
     fit_head,
     head_risk,
     optimal_ridge,
+    predict_accuracy,
     predict_risk,
     recommend,
     resample_risk_curve,
     risk_curve,
+    risk_distribution,
     simulate_head_risk,
     simulate_risk_curve,
     study,
@@ -34,6 +36,7 @@ from hmmtheory import (
 from hmmtheory.closed_forms import balanced_risk, global_optimum, limit_risk, sweet_spot
 from hmmtheory.factors import effective_ridge, elliptical_factors, risk_factors, uniform_error
 from hmmtheory.plotting import plot_theory_and_simulation
+from hmmtheory.practice.report import report_html
 from hmmtheory.studies.settings import setting_theory, simulate_setting
 from hmmtheory.theory import document_inflation
 
@@ -49,6 +52,7 @@ MODEL = Representation.gaussian(2, 6, rng=1)
 TOKENS = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], EYE)
 POPULATION = Population(EYE, 0.5 * EYE, EYE)
 CURVE = RiskCurve([0, 1], [2.0, 1.0], [0.0, 0.0])
+LAW = risk_distribution(POPULATION, 9)
 
 ROWS = {
     "features": np.random.default_rng(0).standard_normal((30, 2)),
@@ -176,8 +180,12 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "risk_curve": (
         risk_curve,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9, "sizes": [0, 6], "ridge": 0.0,
-         "order": 2, "response": LinearResponse(EYE)},
+         "order": 2, "response": LinearResponse(EYE), "design": "prompts", "band": 0.8},
     ),
+    "risk_distribution": (risk_distribution, {"population": POPULATION, "n_samples": 9}),
+    "RiskDistribution.quantile": (LAW.quantile, {"q": 0.5}),
+    "RiskDistribution.cdf": (LAW.cdf, {"x": 1.0}),
+    "RiskDistribution.sample": (LAW.sample, {"size": 2, "rng": 0}),
     "simulate_risk_curve": (
         simulate_risk_curve,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9, "sizes": [0, 6], "n_trials": 2,
@@ -211,6 +219,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {**ROWS, "n_samples": 9, "sizes": [0, 2], "ridge": 0.1, "order": "random",
          "rows": "elliptical", "intercept": True, "unlabelled": None, "rng": 0},
     ),
+    "predict_accuracy": (
+        predict_accuracy,
+        {"features": ROWS["features"], "classes": [0, 1, 1] * 10, "n_samples": 9,
+         "ridge": "optimal", "rng": 0},
+    ),
     "resample_risk_curve": (
         resample_risk_curve,
         {**ROWS, "n_samples": 9, "sizes": [0, 2], "n_trials": 2, "ridge": 0.1, "order": "given",
@@ -222,6 +235,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
          "rows": "elliptical", "unlabelled": None, "rng": 0},
     ),
     "diagnose": (diagnose, {**ROWS, "n_samples": 9, "rng": 0}),
+    "report_html": (report_html, {**ROWS, "n_samples": 9, "call": ""}),
     "document_inflation": (
         document_inflation,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9},
@@ -252,6 +266,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {"sizes": [0, 1], "risk": [2.0, 1.0], "standard_error": [0.0, 0.0], "noise": [1.0, 1.0],
          "bias": [1.0, 1.0], "variance": [1.0, 1.0], "ridges": [0.0, 0.0], "trials": [2, 2],
          "bias_standard_error": [1.0, 1.0], "variance_standard_error": [1.0, 1.0],
+         "low": [1.0, 1.0], "median": [1.0, 1.0], "high": [1.0, 1.0],
          "per_output": [[1.0], [1.0]], "n_samples": 9, "ridge": 0.0, "n_trials": 2, "label": ""},
     ),
     "plot_theory_and_simulation": (
@@ -401,7 +416,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     ("elliptical_factors", "order", ORDER),
     *[
         (name, argument, bad)
-        for name in ("predict_risk", "resample_risk_curve", "recommend", "diagnose")
+        for name in ("predict_risk", "resample_risk_curve", "recommend", "diagnose", "report_html")
         for argument, bad in (
             ("features", [np.ones(30), NAN * np.ones((30, 2)), None, RAGGED, np.ones((1, 2))]),
             ("responses", [NAN * np.ones(30), np.ones(29), None, np.ones((30, 1, 1))]),
@@ -414,6 +429,14 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         )
         if argument in CALLS[name][1]
     ],
+    ("report_html", "call", [None, 1, b"x"]),
+    ("predict_accuracy", "features",
+     [np.ones(30), NAN * np.ones((30, 2)), None, RAGGED, np.ones((1, 2))]),
+    ("predict_accuracy", "classes",
+     [[0] * 30, [0, 1] * 10, [0.5, 1.0, 2.0] * 10, [None, 1, 2] * 10, np.ones((30, 2)), None, 1.0]),
+    ("predict_accuracy", "n_samples", [0, 1, -1, 1.5, True, "3", NAN]),
+    ("predict_accuracy", "ridge", [*PENALTY, "best"]),
+    ("predict_accuracy", "rng", RNG),
     ("predict_risk", "ridge", [*PENALTY, "best"]),
     ("predict_risk", "intercept", [None, "yes", 1]),
     ("resample_risk_curve", "n_samples", [30, 31]),
@@ -448,6 +471,13 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     ("risk_curve", "ridge", PENALTY),
     ("risk_curve", "order", ORDER),
     ("risk_curve", "response", [LinearResponse(np.eye(3))]),
+    ("risk_curve", "design", ["Prompts", "", None, 1, ["prompts"]]),
+    ("risk_curve", "band", [0.0, 1.0, -0.1, NAN, "ab", True]),
+    ("risk_distribution", "n_samples", COUNT),
+    ("RiskDistribution.quantile", "q", [-0.1, 1.1, NAN, "ab", None, [0.5, 2.0]]),
+    ("RiskDistribution.cdf", "x", [NAN, "ab", None, [1.0, NAN]]),
+    ("RiskDistribution.sample", "size", COUNT),
+    ("RiskDistribution.sample", "rng", RNG),
     ("simulate_risk_curve", "representation", [Representation.gaussian(3, 6)]),
     ("simulate_risk_curve", "n_samples", COUNT),
     ("simulate_risk_curve", "sizes", SIZES),
@@ -517,7 +547,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         "responses",
         [np.ones(3), np.ones((2, 1)), NAN * np.ones((3, 1)), None, RAGGED],
     ),
-    ("cross_validation_scores", "ridges", [[0.0, 1.0], [-1.0], [NAN], [INF], ["a"], RAGGED, None]),
+    ("cross_validation_scores", "ridges", [[-1.0], [NAN], [[1.0]], [], ["a"], RAGGED, None]),
     ("cross_validation_scores", "kind", ["LOO", "", None, 1]),
     *[
         (name, argument, bad)
@@ -542,7 +572,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         [np.ones(2), np.ones((2, 1)), NAN * np.ones((3, 1)), None, 1.0, np.ones((3, 1, 1)),
          RAGGED],
     ),
-    ("fit_head", "ridge", [*PENALTY, INF]),
+    ("fit_head", "ridge", PENALTY),
     ("balanced_risk", "dim", COUNT),
     ("balanced_risk", "n_samples", COUNT),
     ("balanced_risk", "sizes", [bad for bad in SIZES if bad != [0, 7]]),
@@ -555,7 +585,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         ("RiskCurve", name, VECTOR)
         for name in (
             "risk", "standard_error", "noise", "bias", "variance", "bias_standard_error",
-            "variance_standard_error",
+            "variance_standard_error", "low", "median", "high",
         )
     ],
     ("RiskCurve", "ridges", [[1.0], 1.0, "ab"]),
@@ -605,6 +635,7 @@ def test_every_argument_of_every_entry_point_is_in_the_table() -> None:
     }
     assert expected - spoilt - {("Population.next_token", "hmm")} == set()
     results = {
+        "AccuracyForecast",
         "Diagnosis",
         "EllipticalFactors",
         "Factors",
@@ -612,6 +643,7 @@ def test_every_argument_of_every_entry_point_is_in_the_table() -> None:
         "Recommendation",
         "Moments",
         "Risk",
+        "RiskDistribution",
         "SimulatedRisk",
         "SweetSpot",
     }

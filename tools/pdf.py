@@ -101,7 +101,7 @@ def print_page(page: Path, target: Path, chromium: str) -> None:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=chromium, args=list(OPTIONS))
         tab = browser.new_page()
-        tab.goto(page.resolve().as_uri(), wait_until="load", timeout=300_000)
+        tab.goto(f"{page.resolve().as_uri()}?depth=code", wait_until="load", timeout=300_000)
         tab.set_default_timeout(300_000)
         tab.evaluate("() => window.MathJax.startup.promise.then(() => null)")
         tab.evaluate("document.documentElement.dataset.theme = 'light'")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
 
 from hmmtheory._checks import (
     FloatArray,
@@ -26,10 +25,9 @@ from hmmtheory._checks import (
     as_unlabelled,
     spawn,
 )
-from hmmtheory._linalg import principal_directions
+from hmmtheory._linalg import centre, predict, principal_directions
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.curves import RiskCurve
-from hmmtheory.heads import fit_head
 from hmmtheory.moments import ROWS, Moments
 from hmmtheory.theory import curve_of
 
@@ -189,7 +187,7 @@ def resample_risk_curve(
             f"ridge must be one number >= 0 or one for each of {checked.size} sizes; got {ridge!r}"
         )
     penalties = np.broadcast_to(penalties, checked.shape)
-    x, y = pool.x - pool.x.mean(axis=0), pool.y - pool.y.mean(axis=0)
+    x, y = (pool.x, pool.y) if intercept else (centre(pool.x), centre(pool.y))
     work = _Resampling(x, y, n, checked, penalties, intercept)
     draws = np.array(
         Parallel(n_jobs=jobs)(delayed(_resample)(work, child) for child in spawn(generator, trials))
@@ -467,34 +465,16 @@ def _resample(work: _Resampling, rng: np.random.Generator) -> FloatArray:
     """Return one draw's mean squared error on the rows left out (k, q)."""
     rows = work.x.shape[0]
     picked = rng.choice(rows, work.n, replace=False)
-    x, y = work.x[picked], work.y[picked]
-    shift_x = x.mean(axis=0) if work.intercept else np.zeros(x.shape[1])
-    shift_y = y.mean(axis=0) if work.intercept else np.zeros(y.shape[1])
-    x, y = x - shift_x, y - shift_y
     others = np.ones(rows, dtype=bool)
     others[picked] = False
-    # Judged by residuals: sums of squares and products would cancel for collinear columns.
-    new_x, new_y = work.x[others] - shift_x, work.y[others] - shift_y
+    x, y, new_x, new_y = work.x[picked], work.y[picked], work.x[others], work.y[others]
     found = np.empty((work.sizes.size, y.shape[1]))
     with one_blas_thread():
-        for k, p in enumerate(map(int, work.sizes)):
-            lam = float(work.ridges[k])
-            head = np.zeros((p, y.shape[1])) if np.isinf(lam) else _quick_head(x[:, :p], y, lam)
-            found[k] = np.square(new_y - new_x[:, :p] @ head).mean(axis=0)
+        for k, (p, lam) in enumerate(zip(work.sizes.tolist(), work.ridges.tolist(), strict=True)):
+            said = predict(x[:, :p], y, new_x[:, :p], lam, work.intercept)
+            # Judged by residuals: sums of squares and products would cancel.
+            found[k] = np.square(new_y - said).mean(axis=0)
     return found
-
-
-def _quick_head(x: FloatArray, y: FloatArray, ridge: float) -> FloatArray:
-    """Return :func:`.fit_head`'s head, by Cholesky where the ridge makes that accurate."""
-    tall = x.shape[1] <= x.shape[0]
-    gram = x.T @ x if tall else x @ x.T
-    # The trace bounds the largest eigenvalue, hence the condition number.
-    if ridge <= 1e-8 * float(np.trace(gram)):
-        return fit_head(x, y, ridge)
-    gram[np.diag_indices(gram.shape[0])] += ridge
-    factor = linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-    solved = linalg.cho_solve(factor, x.T @ y if tall else y, check_finite=False)
-    return np.asarray(solved if tall else x.T @ solved)
 
 
 def _fewest(reached: Callable[[int], bool]) -> int | None:

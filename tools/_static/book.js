@@ -29,3 +29,74 @@ if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "un
     window.MathJax?.startup?.promise?.then(mark);
   });
 })();
+
+// How deep a page goes: its story; its proofs, too; or its code, too. Remembered between pages.
+(() => {
+  const DEPTHS = { story: "Story", proofs: "Proofs", code: "Code" };
+  const KEY = "hmmtheory-depth";
+  const CODE = "div.cell_input, details.above-input";
+  const root = document.documentElement;
+
+  function remembered() {
+    try {
+      return window.localStorage.getItem(KEY);
+    } catch {
+      return null; // storage may be forbidden
+    }
+  }
+
+  const asked = new URLSearchParams(window.location.search).get("depth") ?? remembered();
+  root.dataset.depth = asked in DEPTHS ? asked : "story";
+
+  function show(depth) {
+    root.dataset.depth = depth;
+    for (const proof of document.querySelectorAll("details.proof-fold")) proof.open = depth !== "story";
+    for (const code of document.querySelectorAll("details.above-input")) code.open = depth === "code";
+    for (const button of document.querySelectorAll(".depth-switch button")) {
+      button.setAttribute("aria-pressed", String(button.dataset.depth === depth));
+    }
+    // What was hidden has a width now.
+    window.dispatchEvent(new Event("resize"));
+  }
+
+  function fold(proof) {
+    const details = document.createElement("details");
+    details.className = "proof-fold";
+    const summary = document.createElement("summary");
+    summary.textContent = "Proof";
+    proof.replaceWith(details);
+    details.append(summary, proof);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll('div[class="proof admonition"]').forEach(fold);
+    const buttons = document.querySelector(".article-header-buttons");
+    if (!buttons || !document.querySelector(`${CODE}, details.proof-fold`)) return;
+    const group = document.createElement("div");
+    group.className = "depth-switch";
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", "What the page shows");
+    for (const [depth, name] of Object.entries(DEPTHS)) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.dataset.depth = depth;
+      button.textContent = name;
+      button.addEventListener("click", () => {
+        try {
+          window.localStorage.setItem(KEY, depth);
+        } catch {
+          // Not remembered, then.
+        }
+        const seen = [...document.querySelectorAll(".bd-article h2, .bd-article h3, .bd-article p")]
+          .find((e) => e.checkVisibility() && e.getBoundingClientRect().bottom > 100);
+        const before = seen?.getBoundingClientRect().top;
+        show(depth);
+        // The reader stays where they were, though the page above them grew or shrank.
+        if (seen) window.scrollBy({ top: seen.getBoundingClientRect().top - before, behavior: "instant" });
+      });
+      group.append(button);
+    }
+    buttons.prepend(group);
+    show(root.dataset.depth);
+  });
+})();

@@ -1,0 +1,1 @@
+"""How good the advice of `hmmtheory.practice` is on real features; see README.md one level up."""

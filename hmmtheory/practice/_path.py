@@ -1,0 +1,79 @@
+"""A pilot's ridge path: what rows say of heads that have not seen them, at every effective ridge.
+
+Serves chapter 12.  A head of n labels has at the same effective ridge κ the same signal as the
+pilot's; only its noise differs, by a known factor (deterministic equivalent): no estimate of S or
+B* is needed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+
+from hmmtheory._checks import FloatArray
+
+#: A row whose leverage is nearer to 1 says nothing about a head that has not seen it.
+_SEEN = 1e-6
+
+
+class RidgePath(NamedTuple):
+    """Heads with intercept on N rows for k penalties, each judged by rows it has not seen.
+
+    ``basis`` (N, r) and ``shares`` (k, r) make up the fit, ``leverages`` (k, N) its diagonal;
+    ``residuals`` (k, N, q) are those of leave-one-out.  ``kappas`` (k,) are effective ridges, df₁
+    and df₂ (k,) their degrees of freedom.
+    """
+
+    ridges: FloatArray
+    kappas: FloatArray
+    df1: FloatArray
+    df2: FloatArray
+    basis: FloatArray
+    shares: FloatArray
+    leverages: FloatArray
+    residuals: FloatArray
+
+    def take(self, k: int) -> RidgePath:
+        """Return the path of one penalty."""
+        one = slice(k, k + 1)
+        return RidgePath(
+            self.ridges[one],
+            self.kappas[one],
+            self.df1[one],
+            self.df2[one],
+            self.basis,
+            self.shares[one],
+            self.leverages[one],
+            self.residuals[one],
+        )
+
+
+def ridge_path(
+    x: FloatArray, y: FloatArray, ridges: FloatArray | None = None, top: float = 1.0
+) -> RidgePath:
+    r"""Return the path of rows x (N, p) and labels y (N, q), both to be centred.
+
+    With :math:`d_i = s_i^2/(s_i^2+\lambda)`: df₁ = Σd_i, κ = λ/(N - 1 - df₁) and
+    df₂ = df₁ + κ (d df₁/dλ)/(dκ/dλ).
+    The penalties reach up to 10**top times the features' total variance.
+    """
+    rows = x.shape[0]
+    u, s, _ = linalg.svd(x - x.mean(axis=0), full_matrices=False, check_finite=False)
+    kept = s > 1e-11 * max(float(s.max(initial=0.0)), 1e-300)
+    u, t, centred = u[:, kept], np.square(s[kept]), y - y.mean(axis=0)
+    if ridges is None:
+        ridges = float(t.sum()) / rows * np.logspace(-5.5, top, 27)
+    shares = t / (t + ridges[:, None])
+    df1, slope = shares.sum(axis=1), -(shares / (t + ridges[:, None])).sum(axis=1)
+    left = rows - 1 - df1
+    kappas = ridges / left
+    df2 = df1 + kappas * slope / (1 / left + ridges * slope / left**2)
+    leverages = shares @ np.square(u).T + 1 / rows
+    judged = (leverages.max(axis=1) < 1 - _SEEN) & (df2 < rows - 2)
+    shares, leverages = shares[judged], leverages[judged]
+    fitted = np.matmul(u, shares[:, :, None] * (u.T @ centred))
+    residuals = (centred - fitted) / (1 - leverages)[:, :, None]
+    ridges, kappas, df1, df2 = (a[judged] for a in (ridges, kappas, df1, df2))
+    return RidgePath(ridges, kappas, df1, df2, u, shares, leverages, residuals)

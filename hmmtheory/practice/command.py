@@ -1,0 +1,250 @@
+"""The command line: diagnose, predict, recommend and report on features and labels in files."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from hmmtheory.practice.accuracy import predict_accuracy
+from hmmtheory.practice.diagnosis import diagnose
+from hmmtheory.practice.features import predict_risk, recommend
+from hmmtheory.practice.files import as_numbers, choose, read_table
+from hmmtheory.practice.report import report_html
+
+_EXAMPLES = """
+FEATURES and LABELS are .npy, .npz (archive.npz:name), .csv or .parquet files with the same rows, or
+- for CSV from standard input. Without LABELS, --label names columns of FEATURES.
+
+examples:
+  hmmtheory diagnose  states.npy ratings.npy
+  hmmtheory predict   states.npy ratings.npy --labels 200
+  hmmtheory predict   table.csv --label species --labels 200
+  hmmtheory recommend table.parquet --label price --target 0.4 --json
+  hmmtheory report    states.npz:layer20 ratings.csv --labels 200 --html head.html
+
+exit status: 0 answered, 1 answered and the answer is not to, 2 no answer.
+"""
+
+
+class _Data(NamedTuple):
+    features: Any
+    labels: Any
+    classes: bool
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after ``hmmtheory``; those of this process if omitted.
+
+    Returns
+    -------
+    int
+        0 if answered, 1 if the answer is not to do it, 2 if there is no answer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> rng = np.random.default_rng(0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/x.npy", rng.standard_normal((60, 3)))
+    ...     np.save(f"{folder}/y.npy", rng.standard_normal(60))
+    ...     main(["predict", f"{folder}/x.npy", f"{folder}/y.npy", "--labels", "1"])
+    2
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for kind in (UserWarning, RuntimeWarning):
+            warnings.simplefilter("always", kind)
+        warnings.showwarning = _show_warning
+        try:
+            data = _read(options)
+            status, text, found = _COMMANDS[options.command](options, data, words)
+        except (ValueError, TypeError, ImportError) as error:
+            print(f"hmmtheory {options.command}: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+    if options.json:
+        print(json.dumps({"command": ["hmmtheory", *words], "result": found}, indent=1))
+    else:
+        print(text)
+    return status
+
+
+def _show_warning(message: Any, *_: Any, **__: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def _parser() -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog="hmmtheory",
+        description="How wrong will a linear head on frozen features be, with n labels?",
+        epilog=_EXAMPLES,
+        formatter_class=form,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    said = {
+        "diagnose": "what in these rows makes a prediction wrong",
+        "predict": "the error of a head on n labels, or the accuracy of a classifier",
+        "recommend": "which size and ridge, and how many labels a target needs",
+        "report": "all of it on one HTML page",
+    }
+    for name, text in said.items():
+        one = commands.add_parser(
+            name, help=text, description=text, epilog=_EXAMPLES, formatter_class=form
+        )
+        one.add_argument("features", metavar="FEATURES")
+        one.add_argument("labels_file", metavar="LABELS", nargs="?")
+        one.add_argument("--labels", type=int, metavar="N", help="labels planned for; all rows")
+        one.add_argument(
+            "--label", action="append", default=[], metavar="NAME", help="label column"
+        )
+        one.add_argument("--column", action="append", default=[], metavar="NAME", help="a feature")
+        one.add_argument("--classes", action="store_true", help="labels are classes, not numbers")
+        one.add_argument("--json", action="store_true", help="print JSON")
+        if name == "predict":
+            one.add_argument("--ridge", default="optimal", help="a penalty, or optimal")
+            one.add_argument("--sizes", type=int, nargs="+", metavar="P", help="first P features")
+        if name == "recommend":
+            one.add_argument("--target", type=float, metavar="T", help="squared error to reach")
+        if name == "report":
+            one.add_argument("--html", required=True, metavar="FILE", help="where the page goes")
+    return parser
+
+
+def _read(options: argparse.Namespace) -> _Data:
+    table, place = read_table(options.features), options.features
+    if options.labels_file is None:
+        if not options.label:
+            raise ValueError("LABELS must be a file, or --label a column of FEATURES; got neither")
+        source, where = table, place
+        table = choose(table, place, options.column, options.label)
+    else:
+        source, where = read_table(options.labels_file), options.labels_file
+        table = choose(table, place, options.column)
+    labels = choose(source, where, options.label)
+    if len(table) != len(labels):
+        raise ValueError(f"{where} must have the {len(table)} rows of {place}; got {len(labels)}")
+    text = isinstance(labels, pd.DataFrame) and not all(
+        pd.api.types.is_numeric_dtype(kind) for kind in labels.dtypes
+    )
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "USO":
+        text = True
+    if options.classes or (text and _are_names(labels)):
+        if labels.shape[1] != 1:
+            raise ValueError(f"{where} must be one column of classes; got {labels.shape[1]}")
+        column = labels.iloc[:, 0] if isinstance(labels, pd.DataFrame) else labels[:, 0]
+        if not options.classes:
+            print("labels are not numbers: taken as classes", file=sys.stderr)
+        return _Data(as_numbers(table, place), column, True)
+    return _Data(as_numbers(table, place), as_numbers(labels, where), False)
+
+
+def _are_names(labels: Any) -> bool:
+    """Whether no entry is a number: names of classes, not numbers with a slip among them."""
+    values = np.asarray(labels).ravel()
+    return bool(pd.to_numeric(pd.Series(values), errors="coerce").isna().all())
+
+
+def _planned(options: argparse.Namespace, data: _Data) -> int:
+    return len(data.features) if options.labels is None else int(options.labels)
+
+
+def _only_numbers(options: argparse.Namespace, data: _Data) -> None:
+    if data.classes:
+        raise ValueError("labels must be numbers here; predict takes classes")
+
+
+Answer = tuple[int, str, Any]
+
+
+def _diagnose(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
+    _only_numbers(options, data)
+    found = diagnose(data.features, data.labels, n_samples=options.labels, rng=0)
+    doubts = [one for one in found.findings if one.verdict == "caution"]
+    return int(bool(doubts)), str(found), [plain(one._asdict()) for one in found.findings]
+
+
+def _predict(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
+    n = _planned(options, data)
+    ridge = options.ridge if options.ridge == "optimal" else float(options.ridge)
+    if data.classes:
+        forecast = predict_accuracy(data.features, data.labels, n, ridge)
+        return 0, str(forecast), plain(forecast)
+    curve = predict_risk(data.features, data.labels, n, options.sizes, ridge)
+    frame = curve.to_frame().drop(columns="standard_error")
+    return 0, frame.to_string(float_format="{:.4g}".format), plain(curve)
+
+
+def _recommend(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
+    _only_numbers(options, data)
+    found = recommend(data.features, data.labels, options.labels, options.target, rng=0)
+    missed = found.target is not None and found.labels_needed is None
+    return int(missed), str(found), plain(found)
+
+
+def _report(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
+    _only_numbers(options, data)
+    call = shlex.join(["hmmtheory", *words])
+    page = report_html(data.features, data.labels, options.labels, call)
+    Path(options.html).write_text(page, encoding="utf-8")
+    return 0, f"written to {options.html}", {"html": options.html, "bytes": len(page.encode())}
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, _Data, list[str]], Answer]] = {
+    "diagnose": _diagnose,
+    "predict": _predict,
+    "recommend": _recommend,
+    "report": _report,
+}
+
+
+def plain(value: Any) -> Any:
+    """Return a result as JSON has it: no arrays, no estimators, infinities as text.
+
+    Parameters
+    ----------
+    value : object
+        A dataclass, array, mapping, sequence or number.
+
+    Returns
+    -------
+    object
+        Of dictionaries, lists, numbers, texts and None (for what is not a number).
+
+    Examples
+    --------
+    >>> plain({"risk": np.array([1.5, np.inf, np.nan])})
+    {'risk': [1.5, 'inf', None]}
+    """
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if field.name != "estimator"]
+        return {name: plain(getattr(value, name)) for name in names}
+    if isinstance(value, dict):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None if np.isnan(value) else str(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -1,0 +1,152 @@
+"""Predicted accuracy, against classifiers that scikit-learn trains on rows never seen."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+from scipy.stats import norm
+from sklearn.datasets import load_digits
+from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
+
+from hmmtheory import predict_accuracy
+
+FloatArray = NDArray[np.float64]
+P = 12
+GRID = np.logspace(-2, 4, 13)
+
+
+def draw(
+    n: int, k: int, rng: np.random.Generator, shares: Any = None, gap: float = 2.0
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Gaussian classes of equal covariance, their means `gap` away from each other or so."""
+    means = np.random.default_rng(k).standard_normal((k, P)) * gap / np.sqrt(2 * P)
+    codes = rng.choice(k, n, p=shares)
+    return means[codes] + rng.standard_normal((n, P)), codes
+
+
+def trained(
+    n: int, k: int, shares: Any = None, ridge: float | None = None, gap: float = 2.0
+) -> tuple[float, float]:
+    """Return mean accuracy and balanced accuracy of classifiers on n fresh rows."""
+    rng, found = np.random.default_rng(99), []
+    new_x, new_y = draw(2000, k, rng, shares, gap)
+    for _ in range(40):
+        x, y = draw(n, k, rng, shares, gap)
+        model = RidgeClassifierCV(GRID) if ridge is None else RidgeClassifier(alpha=ridge)
+        right = model.fit(x, y).predict(new_x) == new_y
+        found.append((right.mean(), np.mean([right[new_y == j].mean() for j in range(k)])))
+    return tuple(np.mean(found, axis=0))
+
+
+@pytest.mark.parametrize("k", [2, 4])
+@pytest.mark.parametrize("n", [30, 150, 1500])
+def test_accuracy_is_that_of_classifiers_trained_on_fresh_rows(k: int, n: int) -> None:
+    rng = np.random.default_rng(0)
+    found = [predict_accuracy(*draw(200, k, rng), n, rng=seed) for seed in range(10)]
+    truth, balanced = trained(n, k)
+    assert abs(np.mean([f.accuracy for f in found]) - truth) < (0.035 if n == 30 else 0.025)
+    assert abs(np.mean([f.balanced_accuracy for f in found]) - balanced) < 0.03
+    within = [abs(f.accuracy - truth) < 1.96 * f.standard_error for f in found]
+    assert np.mean(within) > 0.75
+
+
+def test_many_labels_reach_the_best_linear_rule_of_two_gaussian_classes() -> None:
+    rng = np.random.default_rng(1)
+    found = [predict_accuracy(*draw(600, 2, rng, gap=3.0), 10**6).accuracy for _ in range(8)]
+    means = np.random.default_rng(2).standard_normal((2, P)) * 3.0 / np.sqrt(2 * P)
+    bayes = norm.cdf(np.linalg.norm(means[0] - means[1]) / 2)
+    assert_allclose(np.mean(found), bayes, atol=0.015)
+
+
+@pytest.mark.parametrize("ridge", [0.5, 300.0])
+@pytest.mark.parametrize("n", [40, 600])
+def test_a_given_ridge_is_that_of_the_classifier_on_n_labels(n: int, ridge: float) -> None:
+    rng = np.random.default_rng(2)
+    found = [predict_accuracy(*draw(200, 3, rng), n, ridge).accuracy for _ in range(10)]
+    assert_allclose(np.mean(found), trained(n, 3, ridge=ridge)[0], atol=0.025)
+
+
+def test_rare_classes_are_seen_in_balanced_accuracy() -> None:
+    rng, shares = np.random.default_rng(3), [0.92, 0.08]
+    found = [predict_accuracy(*draw(250, 2, rng, shares), 250) for _ in range(10)]
+    truth, balanced = trained(250, 2, shares)
+    assert_allclose(np.mean([f.accuracy for f in found]), truth, atol=0.02)
+    assert_allclose(np.mean([f.balanced_accuracy for f in found]), balanced, atol=0.06)
+    assert np.mean([f.baseline for f in found]) > 0.85
+
+
+def test_digits_are_predicted_from_150_of_them() -> None:
+    x, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(4).permutation(len(y))
+    pilot, rest = order[:150], order[150:]
+    for n in (60, 800):
+        truth = []
+        for seed in range(10):
+            p = np.random.default_rng(seed).permutation(rest)
+            model = RidgeClassifierCV(GRID * 100).fit(x[p[:n]], y[p[:n]])
+            truth.append((model.predict(x[p[n:]]) == y[p[n:]]).mean())
+        found = predict_accuracy(x[pilot], y[pilot], n)
+        assert abs(found.accuracy - np.mean(truth)) < 0.05
+
+
+def test_names_and_types_of_classes_do_not_matter() -> None:
+    x, codes = draw(90, 3, np.random.default_rng(5))
+    names = np.array(["a", "b", "c"])[codes]
+    expected = predict_accuracy(x, names, 50)
+    assert expected.classes == ("a", "b", "c")
+    for same in (names.tolist(), pd.Series(names, dtype="category"), codes, codes.astype(float)):
+        assert predict_accuracy(pd.DataFrame(x), same, 50).accuracy == expected.accuracy
+    two = predict_accuracy(x, codes > 0, 50)
+    assert two.classes == (False, True)
+    assert "of 2 classes" in str(two)
+
+
+def test_features_that_say_nothing_are_guesses() -> None:
+    rng = np.random.default_rng(6)
+    x, y = rng.standard_normal((300, P)), rng.choice(2, 300, p=[0.7, 0.3])
+    found = predict_accuracy(x, y, 300)
+    assert abs(found.accuracy - found.baseline) < 3 * found.standard_error
+    still = predict_accuracy(np.ones((300, 2)), y, 300)
+    assert still.accuracy == pytest.approx(still.baseline)
+
+
+def test_more_features_than_rows_are_their_span() -> None:
+    rng = np.random.default_rng(7)
+    x, y = draw(50, 2, rng)
+    turn = np.linalg.qr(rng.standard_normal((400, 400)))[0][:P]
+    narrow, wide = predict_accuracy(x, y, 100), predict_accuracy(x @ turn, y, 100)
+    assert_allclose(wide.accuracy, narrow.accuracy, atol=0.01)
+
+
+def test_too_few_rows_of_a_class_are_said_to_be_so() -> None:
+    x, y = draw(60, 2, np.random.default_rng(8))
+    y[:3], y[3:] = 2, y[3:] % 2
+    with pytest.warns(UserWarning, match=r"fewer than 5 rows .*: 2 3$"):
+        assert 0 < predict_accuracy(x, y, 50).accuracy < 1
+
+
+@pytest.mark.parametrize(
+    ("classes", "reason"),
+    [
+        (["only"] * 40, "at least 2 classes; got only 'only'"),
+        (["a", "b"] * 10, "must have 40 labels"),
+        ([0.5, 1.0] * 20, "whole numbers; got 0.5 in row 0"),
+        (["a", None] * 20, "no missing label; got one in row 1"),
+        ([np.nan, 1.0] * 20, "no missing label; got one in row 0"),
+        (np.eye(2)[[0, 1] * 20], "one label a row, not one-hot"),
+    ],
+)
+def test_classes_that_are_none_are_refused(classes: Any, reason: str) -> None:
+    x = np.random.default_rng(9).standard_normal((40, 3))
+    with pytest.raises(ValueError, match=f"classes .*{reason}"):
+        predict_accuracy(x, classes, 20)
+
+
+def test_a_ridge_of_which_the_pilot_says_nothing_is_refused() -> None:
+    rng = np.random.default_rng(10)
+    x, y = rng.standard_normal((60, 200)), rng.choice(2, 60)
+    with pytest.raises(ValueError, match="ridge must be at least"):
+        predict_accuracy(x, y, 400, ridge=0.0)

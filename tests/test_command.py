@@ -1,0 +1,170 @@
+"""The command line says what the functions say, and names the row and column that is wrong."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hmmtheory import diagnose, predict_accuracy, predict_risk, recommend
+from hmmtheory.practice.command import main
+
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((90, 6))
+Y = X[:, 0] + RNG.standard_normal(90)
+KIND = np.where(Y > 0.3, "high", "low")
+FRAME = pd.DataFrame(X, columns=list("abcdef")).assign(price=Y, kind=KIND)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    np.savez(tmp_path / "all.npz", x=X, y=Y)
+    FRAME.to_csv(tmp_path / "t.csv", index=False)
+    FRAME.to_parquet(tmp_path / "t.parquet")
+    return tmp_path
+
+
+def answer(capsys: Any, *words: object) -> Any:
+    status = main([str(word) for word in words] + ["--json"])
+    said = capsys.readouterr()
+    assert status in (0, 1), said.err
+    return json.loads(said.out)["result"]
+
+
+@pytest.mark.parametrize(
+    ("features", "labels"),
+    [("x.npy", ["y.npy"]), ("all.npz:x", ["all.npz:y"]), ("t.csv", []), ("t.parquet", [])],
+)
+def test_every_kind_of_file_gives_the_function_s_numbers(
+    folder: Path, capsys: Any, features: str, labels: list[str]
+) -> None:
+    words = [folder / features, *[folder / name for name in labels], "--labels", 40]
+    if not labels:
+        words += ["--label", "price"]
+        for name in "abcdef":
+            words += ["--column", name]
+    found = answer(capsys, "predict", *words, "--sizes", 0, 6)
+    expected = predict_risk(X, Y, 40, [0, 6], "optimal").risk
+    np.testing.assert_allclose(found["risk"], expected, rtol=1e-9)
+
+
+def test_each_command_says_what_its_function_says(folder: Path, capsys: Any) -> None:
+    files = [folder / "x.npy", folder / "y.npy", "--labels", 40]
+    advice = recommend(X, Y, 40, 1.4, rng=0)
+    found = answer(capsys, "recommend", *files, "--target", 1.4)
+    assert found["labels_needed"] == advice.labels_needed
+    assert found["risk"] == pytest.approx(advice.risk)
+    assert "estimator" not in found
+    names = [one["name"] for one in answer(capsys, "diagnose", *files)]
+    assert names == [one.name for one in diagnose(X, Y, 40).findings]
+
+
+def test_names_are_classes_and_numbers_are_not(folder: Path, capsys: Any) -> None:
+    words = [folder / "x.npy", folder / "t.csv", "--label", "kind", "--labels", "40"]
+    assert main(["predict", *map(str, words)]) == 0
+    said = capsys.readouterr()
+    assert "taken as classes" in said.err
+    assert f"{predict_accuracy(X, KIND, 40).accuracy:.3f}" in said.out
+    whole = pd.DataFrame({"k": (Y > 0.3).astype(int)})
+    whole.to_csv(folder / "whole.csv", index=False)
+    words = [folder / "x.npy", folder / "whole.csv", "--labels", 40]
+    assert "risk" in answer(capsys, "predict", *words)
+    assert "accuracy" in answer(capsys, "predict", *words, "--classes")
+    assert main(["recommend", *map(str, words), "--classes"]) == 2
+
+
+def test_a_table_comes_through_standard_input(monkeypatch: Any, capsys: Any) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(FRAME.to_csv(index=False)))
+    found = answer(
+        capsys, "predict", "-", "--label", "price", "--column", "a", "--labels", 40, "--sizes", 1
+    )
+    expected = predict_risk(X[:, :1], Y, 40, [1], "optimal").risk
+    np.testing.assert_allclose(found["risk"], expected, rtol=1e-9)
+
+
+def change(folder: Path, row: int, column: str, value: object) -> Path:
+    frame = FRAME.drop(columns="kind").astype(object)
+    frame.loc[row, column] = value
+    path = folder / f"{column}{row}{value}.csv".replace("/", "")
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_a_wrong_file_is_answered_with_its_place(folder: Path, capsys: Any) -> None:
+    (folder / "numbers.csv").write_text("1,2\n3,4\n")
+    (folder / "empty.csv").write_text("")
+    (folder / "broken.npz").write_bytes(b"PK\x03\x04nothing")
+    (folder / "broken.npy").write_bytes(b"\x93NUMPY")
+    np.save(folder / "objects.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
+    np.save(folder / "short.npy", Y[:-1])
+    cases: list[tuple[list[object], str]] = [
+        ([change(folder, 16, "c", "n/k"), "--label", "price"], r"row 17, column 'c' .* 'n/k'"),
+        ([change(folder, 3, "c", None), "--label", "price"], "row 4, column 'c' .* nothing"),
+        ([change(folder, 3, "price", "x"), "--label", "price"], "row 4, column 'price' .* 'x'"),
+        ([folder / "t.csv", "--label", "cost"], "no column 'cost'; it has a, b"),
+        ([folder / "t.csv"], "LABELS must be a file"),
+        ([folder / "t.csv", "--label", "price"], "row 1, column 'kind' must be a number"),
+        ([folder / "none.npy", folder / "y.npy"], "none.npy must be a file"),
+        ([folder / "x.txt", folder / "y.npy"], "must end in .npy"),
+        ([folder / "all.npz", folder / "y.npy"], "all.npz holds x, y: say which"),
+        ([f"{folder}/all.npz:z", folder / "y.npy"], "holds x, y, and no 'z'"),
+        ([folder / "numbers.csv", folder / "y.npy"], "must have names in its first line"),
+        ([folder / "empty.csv", folder / "y.npy"], "empty.csv: No columns"),
+        ([folder / "broken.npz", folder / "y.npy"], "broken.npz"),
+        ([folder / "broken.npy", folder / "y.npy"], "broken.npy"),
+        ([folder / "objects.npy", folder / "y.npy"], "objects.npy"),
+        ([folder / "x.npy", folder / "short.npy"], "must have the 90 rows of .*; got 89"),
+        ([folder / "x.npy", folder / "y.npy", "--labels", 1], "n_samples must be"),
+    ]
+    for words, said in cases:
+        assert main(["diagnose", *map(str, words)]) == 2, words
+        error = capsys.readouterr().err
+        assert re.search(said, error), error
+        assert error.count("\n") == 1, error
+
+
+def test_one_row_or_column_too_many_of_classes_is_refused(folder: Path, capsys: Any) -> None:
+    words = ["predict", str(folder / "t.csv"), "--label", "kind", "--label", "price", "--classes"]
+    assert main(words) == 2
+    assert "one column of classes; got 2" in capsys.readouterr().err
+
+
+def test_the_report_is_one_page_that_asks_for_nothing(folder: Path, capsys: Any) -> None:
+    page = folder / "head.html"
+    words = [folder / "x.npy", folder / "y.npy", "--labels", 40, "--html", page]
+    assert main(["report", *map(str, words)]) == 0
+    assert page.stat().st_size < 1_000_000
+    text = page.read_text(encoding="utf-8")
+    assert not re.search(r"""(src|href)=["'](?!#)|@import|url\((?!["']?#)""", text)
+    assert str(recommend(X, Y, 40).size) in text
+    assert text.count("<svg") == text.count('role="img"') == 2
+    assert "--labels 40" in text
+    assert "#010203" not in text
+    assert main(["report", *map(str, words)]) == 0
+    assert page.read_text(encoding="utf-8") == text
+
+
+def test_hostile_names_stay_text(folder: Path, capsys: Any) -> None:
+    page = folder / "<b>&.html"
+    words = [folder / "x.npy", folder / "y.npy", "--labels", 40, "--html", page]
+    answer(capsys, "report", *words)
+    assert "<b>&.html" not in page.read_text(encoding="utf-8")
+
+
+def test_python_dash_m_runs_it(folder: Path) -> None:
+    words = [sys.executable, "-m", "hmmtheory", "predict", "x.npy", "y.npy", "--sizes", "6"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"{predict_risk(X, Y, 90, [6], 'optimal').risk[0]:.4g}" in done.stdout
+    bad = subprocess.run([*words[:3], "guess"], capture_output=True, text=True, check=False)
+    assert bad.returncode == 2
+    helped = subprocess.run([*words[:3], "-h"], capture_output=True, text=True, check=False)
+    assert "examples:" in helped.stdout
