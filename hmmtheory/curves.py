@@ -5,8 +5,9 @@ Every chapter draws some; the theory and the simulations both end in one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,6 +59,8 @@ class RiskCurve:
         What the curve is, for legends.
     low, median, high : array_like, shape (k,), optional
         The risk of one trained head: its median, and the ends of a central interval.
+    own_error : callable, optional
+        Computes `relative_error` when it is first asked for.
 
     Raises
     ------
@@ -88,6 +91,7 @@ class RiskCurve:
     low: FloatArray | None = None
     median: FloatArray | None = None
     high: FloatArray | None = None
+    own_error: Callable[[], FloatArray] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         sizes = as_sizes(self.sizes, maximum=np.iinfo(np.int64).max)
@@ -122,6 +126,14 @@ class RiskCurve:
             f"n_samples={self.n_samples}, {ridge}, {kind})"
         )
 
+    @cached_property
+    def relative_error(self) -> FloatArray | None:
+        """How far theory may be off (k,), :meth:`.Moments.relative_error`; None if unknown."""
+        if self.own_error is None:
+            return None
+        errors = np.asarray(self.own_error())
+        return errors if errors.shape == self.risk.shape else None
+
     def to_frame(self) -> pd.DataFrame:
         """Return a table indexed by size: risk, standard errors, and the parts there are."""
         import pandas as pd
@@ -135,7 +147,7 @@ class RiskCurve:
         """Draw the curve: a line for theory, points with error bars (±2 SE) for simulation.
 
         Where the curve has the risk of one trained head, its interval is shaded and its median
-        dashed.
+        dashed.  Else theory has a band as wide as its own `relative_error`.
 
         Parameters
         ----------
@@ -157,9 +169,13 @@ class RiskCurve:
             error = np.nan_to_num(2 * self.standard_error)
             ax.errorbar(self.sizes, risk, error, **{"fmt": "o", "markersize": 3.5, **options})
         else:
-            line = ax.plot(self.sizes, risk, **options)[0]
+            (line,) = ax.plot(self.sizes, risk, **options)
+            shades: dict[str, Any] = {"color": line.get_color(), "alpha": 0.2, "linewidth": 0}
             if self.low is not None and self.high is not None:
-                ax.fill_between(self.sizes, self.low, self.high, color=line.get_color(), alpha=0.2)
+                ax.fill_between(self.sizes, self.low, self.high, **shades)
+            elif self.relative_error is not None:
+                off = risk * self.relative_error
+                ax.fill_between(self.sizes, risk - off, risk + off, **shades)
             if self.median is not None:
                 ax.plot(self.sizes, self.median, "--", color=line.get_color())
         ax.set(xlabel="model size $p$", ylabel="risk")

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hmmtheory._checks import FloatArray, as_array, as_count, as_number, as_order
-from hmmtheory.uniform import uniform_factors
+from hmmtheory.uniform import gap_of, mismatch, sums_of, uniform_factors
 
 #: With order="uniform", a ridge below this share of the largest eigenvalue counts as none.
 _NO_RIDGE = 1e-80
+
+#: Of uniform_error, from benchmarks/theory_accuracy.py.
+_EVERYWHERE, _UNLIKE = 0.02, 4.0
 
 
 class Factors(NamedTuple):
@@ -102,6 +105,54 @@ def risk_factors(
     if order == "uniform":  # where a vanishing ridge leads
         return Factors(bias, rank / (n - rank - 1) + rank / (n - rank) * nu / n)
     return Factors(bias, rank / (n - rank) * _geometric(1.0 / (n - rank) + nu / n))
+
+
+def uniform_error(
+    eigenvalues: ArrayLike,
+    n_samples: int,
+    ridge: float = 0.0,
+    multiplicities: ArrayLike | None = None,
+) -> float:
+    r"""Return how far R17 may be off, relative to the excess risk, for Gaussian rows.
+
+    Where data of equal variances resemble a spectrum least, and the gap n - df₂ is small, the
+    error is largest; elsewhere it falls as 1/n.  The constants were fitted to simulations so that
+    19 of 20 errors are smaller (``benchmarks/theory_accuracy.py``; empirical).  It is 0 where R17
+    is exact.
+
+    Parameters
+    ----------
+    eigenvalues, n_samples, ridge, multiplicities
+        As :func:`.risk_factors`.
+
+    Returns
+    -------
+    float
+        At most 1.
+
+    Raises
+    ------
+    ValueError
+        As :func:`.risk_factors`.
+
+    Examples
+    --------
+    >>> uniform_error([1.0], 20, multiplicities=[30])
+    0.0
+    >>> round(uniform_error([1.0, 0.01], 20, multiplicities=[20, 5]), 3)
+    0.073
+    """
+    t, m = _checked_spectrum(eigenvalues, multiplicities)
+    n = as_count("n_samples", n_samples)
+    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    scale = float(t.max(initial=0.0))
+    exact = lam <= _NO_RIDGE * scale and m.sum() <= n
+    if exact or np.isinf(lam) or np.ptp(t) <= 1e-9 * scale:
+        return 0.0
+    t, lam = t / scale, lam / scale
+    sums, _ = sums_of(t, m, lam, _kappa(t, m, n, lam))
+    unlike = abs(float(mismatch(sums))) / float(gap_of(sums)) ** 3
+    return min(_EVERYWHERE / n * (1 + 10 / n) + _UNLIKE * unlike, 1.0)
 
 
 def elliptical_factors(

@@ -59,6 +59,8 @@ class Population:
     response_covariance: FloatArray
     #: The signal and the representation that the moments were made from, if they were.
     _source: ClassVar[tuple[Signal, Representation] | None] = None
+    #: The number of labelled rows that the moments were estimated from, if they were.
+    _pilot: ClassVar[int | None] = None
 
     if TYPE_CHECKING:  # what callers may pass; the fields say what they read
 
@@ -284,11 +286,16 @@ class Population:
         if not as_flag("correct", correct):
             if unlabelled is not None:
                 raise ValueError("unlabelled must be None for plain moments; got rows")
-            return cls._plug_in(x, y)
+            return cls._plug_in(x, y)._from_pilot(x.shape[0])
         found = sample_moments(x, y, as_unlabelled(unlabelled, features))
         t, v, b = found.eigenvalues, found.directions, found.head
         signal = (b.T * t) @ b
-        return cls((v * t) @ v.T, (v * t) @ b, found.residual_covariance + signal)
+        whole = cls((v * t) @ v.T, (v * t) @ b, found.residual_covariance + signal)
+        return whole._from_pilot(x.shape[0])
+
+    def _from_pilot(self, n_rows: int | None) -> Population:
+        object.__setattr__(self, "_pilot", n_rows)
+        return self
 
     @classmethod
     def _plug_in(cls, x: FloatArray, y: FloatArray) -> Population:
@@ -330,7 +337,8 @@ class Population:
         if self._reading is not None:
             return self._reading.moments
         values, vectors = self.spectrum
-        return Moments(values, vectors.T @ self.head, self.residual_covariance)
+        head = vectors.T @ self.head
+        return Moments(values, head, self.residual_covariance, pilot=self._pilot)
 
     @cached_property
     def head(self) -> FloatArray:
@@ -384,7 +392,7 @@ class Population:
             self.feature_covariance[:size, :size],
             self.cross_covariance[:size],
             self.response_covariance,
-        )
+        )._from_pilot(self._pilot)
 
 
 def check_dimensions(dim: int, representation: Representation) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmmtheory._checks import as_count, as_number, as_option, as_order, as_sizes
+from hmmtheory._checks import FloatArray, as_count, as_number, as_option, as_order, as_sizes
 from hmmtheory.curves import RiskCurve
 from hmmtheory.document import document_risk
 from hmmtheory.draws import law_of
@@ -205,6 +206,7 @@ def risk_curve(
             per_output=outputs,
             bias=None,
             variance=None,
+            own_error=None,  # it was calibrated for prompts
             label=f"theory, document, order {order}",
         )
     if band is None:
@@ -250,8 +252,9 @@ def curve_of(
     """
     best = isinstance(ridge, str) and ridge == "optimal"
     given = 0.0 if best else as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
-    penalties, parts = [], []
+    penalties, parts, kept = [], [], []
     for found in moments:
+        kept.append(found.slim())
         lam = found.optimal_ridge(n_samples, order, intercept) if best else given
         penalties.append(lam)
         parts.append(found.parts(n_samples, lam, order, intercept))
@@ -267,8 +270,21 @@ def curve_of(
         n_samples=n_samples,
         ridge=given,
         ridges=np.array(penalties) if best else None,
+        own_error=partial(_own_errors, kept, n_samples, penalties, order, intercept),
         label=label or (f"theory, order {order}" if order != "uniform" else "theory, uniform"),
     )
+
+
+def _own_errors(
+    moments: list[Moments],
+    n_samples: int,
+    penalties: list[float],
+    order: int | str,
+    intercept: bool,
+) -> FloatArray:
+    """Return :meth:`.Moments.relative_error` of each size."""
+    pairs = zip(moments, penalties, strict=True)
+    return np.array([m.relative_error(n_samples, lam, order, intercept) for m, lam in pairs])
 
 
 def document_inflation(hmm: GaussianHMM, representation: Representation, n_samples: int) -> float:

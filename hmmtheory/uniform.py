@@ -61,26 +61,26 @@ def uniform_factors(
     >>> bias.round(6).tolist(), round(variance, 6)
     ([0.52381], 1.0)
     """
-    sums, _ = _sums(t, m, lam, kappa)
-    gap = float(_gap(sums))
+    sums, _ = sums_of(t, m, lam, kappa)
+    gap = float(gap_of(sums))
     share, place = _share(gap), matched(sums)[0]
     special = surplus(*place) if share > 0.0 else None
 
     def shrinkage(t: Any, lam: Any, kappa: Any) -> Any:
         """Return π_i = λ E[(XᵀX + λI)⁻¹]_ii = 1 - t_i ∂Λ/∂t_i."""
-        sums, e_along_s = _sums(t, m, lam, kappa)
+        sums, e_along_s = sums_of(t, m, lam, kappa)
         slopes = (1.0 - share) * expansion(sums)
         if special is not None:
             now, jacobian = matched(sums)
             along = special.gradient + 1j * (special.hessian @ (now - place).imag)
-            slopes = slopes + share * (_mismatch(sums) + np.append(along @ jacobian, 0.0))
+            slopes = slopes + share * (_mismatch_slopes(sums) + np.append(along @ jacobian, 0.0))
         on_a, on_sc2, on_s2c, on_e, on_sc3 = slopes
         s, c = t / (t + kappa), kappa / (t + kappa)
         w = s * c
         with_s = on_sc2 * c * (1 - 3 * s) + on_s2c * s * (2 - 3 * s) + on_sc3 * c * c * (1 - 4 * s)
         with_s = with_s + on_e * e_along_s - kurtosis / n * s
         # What multiplies df₁ is kept apart: it vanishes with λ/κ, exactly.
-        return c - w * (with_s - (m @ (w * with_s) + on_a * sums.a) / _gap(sums))
+        return c - w * (with_s - (m @ (w * with_s) + on_a * sums.a) / gap_of(sums))
 
     # Complex steps: exact first derivatives, since no difference is taken.
     kappa_along_t = kappa * float(m @ (t * t * kappa / np.square(t + kappa))) / gap
@@ -97,7 +97,7 @@ def expansion(sums: Sums) -> Any:
     With b = n - df₂, Y = Σs²c and Z = Σs³c these are ½ log b and
     [1/12 - Y/(12b) - (7/6)(Y/b)² + (5/4)Z/b]/b.
     """
-    b = _gap(sums)
+    b = gap_of(sums)
     y, z = sums.s2c / b, (sums.sc3 + sums.s2c - sums.sc2) / b
     on_b = 0.5 / b - (1 / 12 - y / 6 - 3.5 * y * y + 2.5 * z) / (b * b)
     on_y = (-1 / 12 - 7 / 3 * y) / (b * b)
@@ -123,17 +123,25 @@ def matched(sums: Sums) -> tuple[Any, Any]:
     return place, np.array([along_a, along_q, along_s2c, along_a - along_q]).T
 
 
-def _mismatch(sums: Sums) -> Any:
-    """Return slopes of (5/4)(Z - Z*)/b², what the third order knows of unequal variances."""
-    b, q = _gap(sums), sums.sc2 - sums.E
-    share = q / (q + sums.s2c)
-    left = sums.sc3 - sums.E - q * share  # Z - Z*, without its cancellation
+def mismatch(sums: Sums) -> Any:
+    """Return Σs³c less its value for the matched data, without the cancellation."""
+    q = sums.sc2 - sums.E
+    return sums.sc3 - sums.E - q * q / (q + sums.s2c)
+
+
+def _mismatch_slopes(sums: Sums) -> Any:
+    """Return the slopes of what the third order knows of unequal variances.
+
+    That is (5/4)(Z - Z*)/b², Z = Σs³c.
+    """
+    b, q = gap_of(sums), sums.sc2 - sums.E
+    share, left = q / (q + sums.s2c), mismatch(sums)
     on_b, on_q = -2.0 * left / b, share * (share - 2.0)
     slopes = [on_b, on_b + on_q, on_b + share * share, -1.0 - on_q, 1.0 + 0.0 * b]
     return 1.25 * np.array(slopes) / (b * b)
 
 
-def _sums(t: Any, m: FloatArray, lam: Any, kappa: Any) -> tuple[Sums, Any]:
+def sums_of(t: Any, m: FloatArray, lam: Any, kappa: Any) -> tuple[Sums, Any]:
     """Return the sums, and how E changes with each s.
 
     An eigenvalue t counts by ((T - t)/(T + t))², where T is where those lie that are neither
@@ -155,7 +163,7 @@ def _sums(t: Any, m: FloatArray, lam: Any, kappa: Any) -> tuple[Sums, Any]:
     return sums, direct + along_middle * shift
 
 
-def _gap(sums: Sums) -> Any:
+def gap_of(sums: Sums) -> Any:
     """Return n - df₂, without its cancellation."""
     return sums.a + sums.sc2 + sums.s2c
 

@@ -34,7 +34,7 @@ from hmmtheory import (
     study,
 )
 from hmmtheory.closed_forms import balanced_risk, global_optimum, limit_risk, sweet_spot
-from hmmtheory.factors import effective_ridge, elliptical_factors, risk_factors
+from hmmtheory.factors import effective_ridge, elliptical_factors, risk_factors, uniform_error
 from hmmtheory.plotting import plot_theory_and_simulation
 from hmmtheory.practice.report import report_html
 from hmmtheory.studies.settings import setting_theory, simulate_setting
@@ -167,6 +167,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         risk_factors,
         {"eigenvalues": [1.0, 2.0], "n_samples": 9, "ridge": 0.1, "multiplicities": [1, 2],
          "order": 2, "kurtosis": 1.0},
+    ),
+    "uniform_error": (
+        uniform_error,
+        {"eigenvalues": [1.0, 2.0], "n_samples": 9, "ridge": 0.1, "multiplicities": [1, 2]},
     ),
     "effective_ridge": (
         effective_ridge,
@@ -451,7 +455,7 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     ("head_risk", "order", ORDER),
     *[
         (name, argument, bad)
-        for name in ("risk_factors", "effective_ridge")
+        for name in ("risk_factors", "effective_ridge", "uniform_error")
         for argument, bad in (
             ("eigenvalues", [[0.0, 1.0], [-1.0, 1.0], [NAN, 1.0], [INF, 1.0], EYE, 2.0, None,
                              ["a", "b"], RAGGED]),

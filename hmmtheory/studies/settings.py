@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hmmtheory._checks import as_count, as_number, as_option, as_rng, as_sizes
+from hmmtheory._checks import FloatArray, as_count, as_number, as_option, as_rng, as_sizes
 from hmmtheory.curves import COLUMNS, RiskCurve
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.representations import Representation
@@ -165,4 +166,10 @@ def _joined(curves: Iterable[RiskCurve]) -> RiskCurve:
         columns = [getattr(curve, name) for curve in found]
         return None if columns[0] is None else np.concatenate(columns)
 
-    return replace(found[0], **{name: column(name) for name in ("sizes", *COLUMNS, "per_output")})
+    columns = {name: column(name) for name in ("sizes", *COLUMNS, "per_output")}
+    return replace(found[0], **columns, own_error=partial(_own_errors, found))
+
+
+def _own_errors(curves: list[RiskCurve]) -> FloatArray:
+    found = [curve.relative_error for curve in curves]
+    return np.concatenate([errors for errors in found if errors is not None])

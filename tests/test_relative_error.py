@@ -1,0 +1,318 @@
+"""Theory says how far it may be off, and is seldom off by more."""
+
+import importlib.util
+import pickle
+import warnings
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from hmmtheory import (
+    GaussianHMM,
+    Moments,
+    Population,
+    Representation,
+    RiskCurve,
+    fit_head,
+    head_risk,
+    predict_risk,
+    risk_curve,
+)
+from hmmtheory.factors import uniform_error
+from hmmtheory.moments import Risk
+from hmmtheory.studies.settings import setting_theory
+
+mpl.use("Agg")
+
+SOURCE = Path(__file__).resolve().parents[1] / "benchmarks" / "theory_accuracy.py"
+spec = importlib.util.spec_from_file_location("theory_accuracy", SOURCE)
+assert spec is not None
+assert spec.loader is not None
+accuracy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(accuracy)
+
+ORDERS = (1, 2, "uniform")
+
+
+def fair(t: Any) -> Moments:
+    """Moments of a signal and a noise of variance 1, B* without preferred direction."""
+    return Moments(t, np.full((t.size, 1), 1.0 / np.sqrt(t.sum())), [[1.0]])
+
+
+@cache
+def judged() -> dict[Any, Any]:
+    """True errors, their standard errors and the theory's estimates, for every order."""
+    cases = accuracy.load()[::2]
+    assert len(cases) > 500
+    true = np.array([1.0 + case.variance + case.bias for case in cases])
+    found: dict[Any, Any] = {"se": np.array([case.risk_error for case in cases]) / true}
+    for order in ORDERS:
+        risks = [fair(c.eigenvalues).risk(c.n, c.ridge, order) for c in cases]
+        totals = np.array([risk.total for risk in risks])
+        found[order] = totals / true - 1.0, np.array([risk.relative_error for risk in risks])
+    return found
+
+
+def test_the_table_covers_eight_spectra_two_n_and_both_sides_of_the_threshold() -> None:
+    cases = accuracy.load()
+    assert len(cases) >= 500
+    assert len({case.spectrum for case in cases}) == 8
+    assert {case.n for case in cases} == {20, 60}
+    assert {case.ridge for case in cases} >= {0.0, 1e-4, 10.0}
+    assert {(case.spectrum, case.n, case.p) for case in cases} == set(accuracy.designs())
+    assert accuracy.TABLE.stat().st_size < 100_000
+
+
+@pytest.mark.parametrize(("spectrum", "n", "p"), [("1/i", 20, 22), ("gap at n", 20, 16)])
+def test_the_table_agrees_with_trained_heads(spectrum: str, n: int, p: int) -> None:
+    (case,) = (
+        c for c in accuracy.load() if (c.spectrum, c.n, c.p, c.ridge) == (spectrum, n, p, 0.1)
+    )
+    t, rng = case.eigenvalues, np.random.default_rng(8)
+    population = Population(np.diag(t), np.diag(t) @ fair(t).head, [[2.0]])
+    risks = []
+    for _ in range(1500):
+        x = rng.standard_normal((n, p)) * np.sqrt(t)
+        y = x @ population.head + rng.standard_normal((n, 1))
+        risks.append(population.risk_of(fit_head(x, y, 0.1)).item())
+    error = np.hypot(np.std(risks) / np.sqrt(len(risks)), case.risk_error)
+    assert abs(np.mean(risks) - (1 + case.variance + case.bias)) < 4 * error
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_nineteen_of_twenty_errors_are_smaller_than_said(order: Any) -> None:
+    error, said = judged()[order]
+    beyond = np.maximum(np.abs(error) - 2 * judged()["se"], 0.0)
+    assert (beyond <= said).mean() >= 0.95
+    # And not by saying much too much.
+    assert np.median(said) <= 4 * np.median(np.abs(error))
+
+
+def test_the_uniform_order_is_within_half_a_per_cent_where_the_second_is_not() -> None:
+    within = {}
+    for order in ORDERS:
+        beyond = np.maximum(np.abs(judged()[order][0]) - 2 * judged()["se"], 0.0)
+        within[order] = (beyond < 0.005).mean()
+    assert within["uniform"] > 0.97 > 0.8 > within[2] > 0.7 > 0.4 > within[1]
+
+
+def test_where_it_is_far_off_it_says_so() -> None:
+    error, said = judged()["uniform"]
+    far = np.abs(error) - 2 * judged()["se"] > 0.02
+    assert far.sum() >= 3
+    assert (said[far] > 0.01).all()
+
+
+# Exact formulas have no error.
+
+
+@pytest.mark.parametrize("n", [12, 40])
+def test_exact_formulas_have_no_error(n: int) -> None:
+    below = fair(1.0 / np.arange(1, 9))
+    assert below.relative_error(n) < 1e-12  # R1
+    flat = fair(np.full(30, 2.0))
+    assert flat.relative_error(n, 0.1, "uniform") == 0.0
+    assert flat.relative_error(n, np.inf) < 1e-12
+    assert fair(np.ones(n)).relative_error(n) == 0.0  # truly infinite
+    assert flat.relative_error(n, 0.1, 1) > flat.relative_error(n, 0.1, 2) > 0.0
+
+
+def test_a_risk_of_unknown_origin_has_no_error_to_show() -> None:
+    risk = Risk(*np.ones((3, 1, 1)))
+    assert np.isnan(risk.relative_error)
+    assert str(risk) == repr(risk) == "Risk(total=3, noise=1, bias=1, variance=1)"
+
+
+def test_printing_shows_it() -> None:
+    t = 1.0 / np.arange(1, 26)
+    risk = fair(t).risk(20, 1e-3)
+    assert f"total={risk.total:.4g} ± {100 * risk.relative_error:.2g} %, " in str(risk)
+    assert "±" not in repr(risk)
+    assert str(fair(t[:8]).risk(20)).startswith("Risk(total=1.727 ± ")
+
+
+def test_it_is_computed_when_first_asked_for_and_once() -> None:
+    calls = []
+
+    def own() -> float:
+        calls.append(1)
+        return 0.25
+
+    risk = Risk(*np.ones((3, 1, 1)), own)
+    assert repr(risk)
+    assert calls == []
+    assert risk.relative_error == risk.relative_error == 0.25
+    assert calls == [1]
+
+
+def test_units_multiplicities_and_outputs_do_not_matter() -> None:
+    t = np.repeat([1.0, 0.05], [20, 6])
+    one = fair(t).relative_error(20, 0.01)
+    assert replace(fair(t), eigenvalues=1e8 * t, head=1e-4 * fair(t).head).relative_error(
+        20, 1e6
+    ) == pytest.approx(one, rel=1e-6)
+    norms = fair(t).head[[0, -1]] * np.sqrt([[20], [6]])
+    short = Moments([1.0, 0.05], norms, [[1.0]], [20, 6])
+    assert short.relative_error(20, 0.01) == pytest.approx(one, rel=1e-6)
+    twice = Moments(t, np.tile(fair(t).head, 2), np.eye(2))
+    assert twice.relative_error(20, 0.01) == pytest.approx(one, rel=1e-9)
+    assert uniform_error(7.0 * t, 20, 0.07) == pytest.approx(uniform_error(t, 20, 0.01), rel=1e-9)
+
+
+def test_an_intercept_is_one_label_fewer() -> None:
+    moments = fair(1.0 / np.arange(1, 26))
+    assert moments.relative_error(21, 0.1, intercept=True) == pytest.approx(
+        moments.relative_error(20, 0.1), rel=1e-9
+    )
+
+
+# What else may be wrong.
+
+
+def true_risk(x: Any, t: Any, ridge: float) -> tuple[float, float]:
+    """Return mean and standard error over designs (draws, n, p), exact given the features."""
+    left = np.linalg.solve(
+        x @ x.transpose(0, 2, 1) + ridge * np.eye(x.shape[1]), x
+    )  # a head is its transpose times labels
+    gap = np.eye(t.size) - x.transpose(0, 2, 1) @ left
+    draws = (
+        1.0
+        + (np.square(left) * t).sum(axis=(1, 2))
+        + (np.square(gap) * t[:, None]).sum(axis=(1, 2)) / t.sum()
+    )
+    return float(draws.mean()), float(draws.std() / np.sqrt(draws.size))
+
+
+@pytest.mark.parametrize("n", [20, 60])
+@pytest.mark.parametrize("ridge", [0.05, 1.0])
+@pytest.mark.parametrize("ratio", [0.6, 1.5])
+def test_kurtosis_is_allowed_for(n: int, ridge: float, ratio: float) -> None:
+    p, rng = round(ratio * n), np.random.default_rng(n)
+    t = 1.0 / np.arange(1, p + 1)
+    t = t / t.mean()
+    x = rng.laplace(size=(40_000 // n, n, p)) / np.sqrt(2) * np.sqrt(t)
+    mean, error = true_risk(x, t, ridge)
+    risk = replace(fair(t), kurtosis=3.0).risk(n, ridge, "uniform")
+    assert abs(risk.total / mean - 1) < risk.relative_error + 4 * error / mean
+    assert risk.relative_error > 1.5 * fair(t).relative_error(n, ridge, "uniform")
+
+
+@pytest.mark.parametrize("n", [20, 60])
+@pytest.mark.parametrize("ridge", [0.05, 1.0])
+@pytest.mark.parametrize("ratio", [0.6, 1.5])
+def test_unequal_rows_are_allowed_for(n: int, ridge: float, ratio: float) -> None:
+    p, rng = round(ratio * n), np.random.default_rng(n)
+    t = 1.0 / np.arange(1, p + 1)
+    t = t / t.mean()
+    # Groups of log-normal scales, mean square 1.
+    groups = np.sort(np.exp(0.5 * rng.standard_normal(64_000))).reshape(64, -1)
+    scales = np.sqrt(np.square(groups).mean(axis=1))
+    scales = scales / np.sqrt(np.square(scales).mean())
+    tau = np.exp(0.5 * rng.standard_normal((40_000 // n, n, 1)) - 0.25)
+    mean, error = true_risk(tau * rng.standard_normal((*tau.shape[:2], p)) * np.sqrt(t), t, ridge)
+    moments = replace(fair(t), row_scales=scales, residuals=np.ones((64, 1, 1)))
+    risk = moments.risk(n, ridge, "uniform")
+    assert abs(risk.total / mean - 1) < risk.relative_error + 4 * error / mean
+    assert risk.relative_error > 2 * fair(t).relative_error(n, ridge, "uniform")
+
+
+@pytest.mark.filterwarnings("ignore:.*labelled samples can't judge")
+def test_a_small_pilot_is_allowed_for() -> None:
+    rng, hits, count = np.random.default_rng(4), 0, 0
+    for rows, p in ((40, 12), (40, 60), (150, 40), (150, 110), (400, 280)):
+        t = 1.0 / np.arange(1, p + 1)
+        t = t / t.mean()
+        true = fair(t)
+        for _ in range(8):
+            x = rng.standard_normal((rows, p)) * np.sqrt(t)
+            y = x @ true.head + rng.standard_normal((rows, 1))
+            found = Moments.from_samples(x, y, rows="gaussian")
+            for n in (rows // 2, 2 * rows):
+                for ridge in (0.0, true.optimal_ridge(n)):
+                    if ridge == 0.0 and abs(n - p) < 10:
+                        continue
+                    risk, target = found.risk(n, ridge), true.risk(n, ridge, "uniform").total
+                    count += 1
+                    hits += abs(risk.total / target - 1) < risk.relative_error
+    assert hits / count > 0.9
+
+
+def test_every_way_to_moments_of_samples_tells_the_pilot() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((90, 8)), rng.standard_normal((90, 1))
+    exact = Moments.from_samples(x, y)
+    assert exact.pilot == 90
+    least = 2.2 * np.sqrt(2 / 90)
+    assert exact.relative_error(30, 1.0) > least
+    assert replace(exact, pilot=None).relative_error(30, 1.0) < 0.2 * least
+    for correct in (True, False):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            population = Population.from_samples(x, y, correct=correct)
+        assert head_risk(population.truncate(4), 30, 1.0).relative_error > least
+    curve = predict_risk(x, y, 30, sizes=[4, 8], ridge=1.0)
+    assert curve.relative_error is not None
+    assert (curve.relative_error > least).all()
+    with pytest.raises(ValueError, match=r"^pilot must be an integer >= 1"):
+        replace(exact, pilot=0)
+
+
+# Curves.
+
+CHAIN = GaussianHMM.rotation(5, 0.9, rng=0)
+MODEL = Representation.gaussian(5, 30, rng=1)
+
+
+def test_a_curve_has_the_error_of_each_size() -> None:
+    curve = risk_curve(CHAIN, MODEL, 12, [0, 6, 12, 13, 14, 30])
+    for p, found in zip(curve.sizes, curve.relative_error, strict=True):
+        population = Population.next_token(CHAIN, MODEL.truncate(int(p)))
+        expected = head_risk(population, 12).relative_error
+        assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
+    assert curve.relative_error[4] > 0.01  # p = n + 2
+    assert_allclose(curve.relative_error[:4], 0.0, atol=1e-12)  # R1, and infinite
+    again = pickle.loads(pickle.dumps(curve))
+    assert_allclose(again.relative_error, curve.relative_error)
+
+
+def test_curves_of_several_models_are_joined_with_their_errors() -> None:
+    curve = setting_theory(5, 0.9, n_samples=12, sizes=[4, 16, 24], ridge=0.1, weights="balanced")
+    alone = setting_theory(5, 0.9, n_samples=12, sizes=16, ridge=0.1, weights="balanced")
+    assert curve.relative_error.shape == (3,)
+    assert (curve.relative_error > 0).all()
+    assert curve.relative_error[1] == pytest.approx(alone.relative_error[0], rel=1e-6)
+
+
+def test_simulations_and_other_sizes_have_none() -> None:
+    curve = risk_curve(CHAIN, MODEL, 12, [6, 20])
+    other = replace(
+        curve, sizes=[6], risk=[1.0], standard_error=[0.0],
+        noise=None, bias=None, variance=None, per_output=None,
+    )  # fmt: skip
+    assert other.relative_error is None
+    assert RiskCurve([3], [1.0], [0.1], n_trials=2).relative_error is None
+    assert risk_curve(CHAIN, MODEL, 12, [6], 1.0, design="document").relative_error is None
+
+
+def test_a_plot_has_a_band_as_wide_as_the_error() -> None:
+    curve = risk_curve(CHAIN, MODEL, 12, [5, 12, 16, 20, 30], 0.01)
+    _, ax = plt.subplots()
+    curve.plot(ax)
+    (band,) = ax.collections
+    corners = np.concatenate([path.vertices for path in band.get_paths()])
+    for p, risk, error in zip(curve.sizes, curve.risk, curve.relative_error, strict=True):
+        heights = corners[corners[:, 0] == p, 1]
+        assert heights.max() == pytest.approx(risk * (1 + error))
+        assert heights.min() == pytest.approx(risk * (1 - error))
+    # One band: that of a trained head goes before.
+    _, other = plt.subplots()
+    risk_curve(CHAIN, MODEL, 12, [5, 8, 20], band=0.8).plot(other)
+    assert len(other.collections) == 1
+    plt.close("all")
