@@ -3,6 +3,7 @@
     python -m benchmarks.theory_accuracy
 
 takes about ten minutes of one core, saves after every design, and goes on where it was stopped.
+Then it sums up how far each order is from the truth, for the book's page on accuracy.
 Given the features a head's risk is exact; averaged are 20,000 draws of them for n = 20, 6,000 for
 n = 60.  Noise and signal both have variance 1, and B* has no preferred direction.
 tests/test_relative_error.py holds the theory against the table.
@@ -20,8 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from hmmtheory import Moments
+
 Array = NDArray[np.float64]
 TABLE = Path(__file__).parent / "theory_accuracy.json"
+SUMMARY = Path(__file__).parent / "theory_accuracy_summary.json"
+ORDERS: tuple[int | str, ...] = (1, 2, "uniform")
 
 DRAWS = {20: 20_000, 60: 6_000}
 #: p over n; the penalty is in units of the mean eigenvalue.
@@ -122,6 +127,78 @@ def save(cases: list[Case], path: Path) -> None:
     path.write_text(f"[\n{rows}\n]\n", encoding="utf-8")
 
 
+class Judged(NamedTuple):
+    """Errors of each order at each case, relative to the true risk: arrays (orders, cases).
+
+    `beyond` is what two standard errors of the simulation leave of an error, `said` the theory's
+    own estimate.
+    """
+
+    error: Array
+    beyond: Array
+    said: Array
+
+
+def judge(cases: list[Case]) -> Judged:
+    """Hold every order against the cases."""
+    true = np.array([1.0 + case.variance + case.bias for case in cases])
+    slack = 2.0 * np.array([case.risk_error for case in cases]) / true
+    error, said = np.empty((3, len(cases))), np.empty((3, len(cases)))
+    for j, case in enumerate(cases):
+        t = case.eigenvalues
+        moments = Moments(t, np.full((t.size, 1), 1.0 / np.sqrt(t.sum())), [[1.0]])
+        for i, order in enumerate(ORDERS):
+            risk = moments.risk(case.n, case.ridge, order)
+            error[i, j], said[i, j] = risk.total / true[j] - 1.0, risk.relative_error
+    return Judged(error, np.maximum(np.abs(error) - slack, 0.0), said)
+
+
+def regimes(cases: list[Case]) -> dict[str, Array]:
+    """Return which cases belong to each regime: masks."""
+    n = np.array([case.n for case in cases])
+    ratio = np.array([case.p for case in cases]) / n
+    little = np.array([case.ridge for case in cases]) < 0.05
+    gap = np.array([case.spectrum for case in cases]) == "gap at n"
+    near = (ratio > 0.9) & (ratio < 1.2)
+    found = {}
+    for count in DRAWS:
+        for name, mask in {
+            "p ≤ 0.8 n": ratio < 0.9,
+            "p near n, λ ≤ 0.01": near & little,
+            "p near n, λ ≥ 0.1": near & ~little,
+            "p ≥ 1.25 n, λ ≤ 0.01": (ratio > 1.2) & little,
+            "p ≥ 1.25 n, λ ≥ 0.1": (ratio > 1.2) & ~little,
+        }.items():
+            found[f"n = {count}: {name}"] = mask & ~gap & (n == count)
+        found[f"n = {count}: a gap at n, p > n"] = gap & (ratio > 1.0) & (n == count)
+    return found
+
+
+def summary(cases: list[Case], judged: Judged) -> dict[str, list[dict[str, Any]]]:
+    """Return the tables of the book's page, errors in per cent."""
+
+    def shown(values: Array) -> str:
+        marks = 100 * np.quantile(values, [0.5, 0.95, 1.0])
+        return " / ".join("0" if v < 0.005 else f"{v:.2g}" for v in marks)
+
+    names = [f"order {order}" if order != "uniform" else "uniform" for order in ORDERS]
+    by_regime = [
+        {"regime": name, "cases": int(mask.sum())}
+        | {who: shown(judged.beyond[i, mask]) for i, who in enumerate(names)}
+        for name, mask in regimes(cases).items()
+    ]
+    own = [
+        {
+            "order": who,
+            "errors below what it says, %": float(f"{100 * np.mean(b <= s):.3g}"),
+            "median of what it says, %": float(f"{100 * np.median(s):.2g}"),
+            "median error, %": float(f"{100 * np.median(np.abs(e)):.2g}"),
+        }
+        for who, e, b, s in zip(names, *judged, strict=True)
+    ]
+    return {"regimes": by_regime, "own": own}
+
+
 def main(arguments: Any = None) -> None:
     """Simulate what the table lacks."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -135,6 +212,9 @@ def main(arguments: Any = None) -> None:
                 cases += simulate(*design)
                 save(cases, table)
                 print(*design, flush=True)
+        found = summary(cases, judge(cases))
+    text = json.dumps(found, ensure_ascii=False, indent=1)
+    SUMMARY.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 - ``{versions}`` lists the versions that built the book.
 - ``{run-times}`` lists how long each notebook of this build took.
 - ``{portable}`` shows what ``make portable`` last found, from ``tools/portable.json``.
-- ``{benchmarks} part`` shows a part of the recorded results in ``benchmarks/results.json``.
+- ``{benchmarks} part`` shows a part of the recorded results in ``benchmarks/results.json``, and
+  ``{benchmarks} part file`` one of another file there.
 - A numbered box wears its status (exact, asymptotic, empirical) as a class, for the style sheet.
 - Launch buttons appear if ``html_context.repository`` names a repository.
 """
@@ -131,10 +132,12 @@ class Benchmarks(SphinxDirective):
     """``{benchmarks} accuracy``: a table of recorded results."""
 
     required_arguments = 1
+    optional_arguments = 1
 
     def run(self) -> list[nodes.Node]:
         """Return the table, its numbers to three digits."""
-        path = ROOT / "benchmarks" / "results.json"
+        name = self.arguments[1] if len(self.arguments) > 1 else "results.json"
+        path = ROOT / "benchmarks" / name
         self.env.note_dependency(str(path))
         found = json.loads(path.read_text("utf-8"))[self.arguments[0]]
         if isinstance(found, dict):
