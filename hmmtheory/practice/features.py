@@ -243,11 +243,11 @@ class Pool(NamedTuple):
         )
 
 
-def pool_sizes(sizes: Any, pool: Pool) -> NDArray[np.int64]:
-    """Return sizes, or some 25 of them, of which none is beyond the pool's features."""
+def pool_sizes(sizes: Any, pool: Pool, count: int = 25) -> NDArray[np.int64]:
+    """Return sizes, or about `count` of them, of which none is beyond the pool's features."""
     largest = pool.x.shape[1]
     if sizes is None:
-        steps = np.geomspace(1, max(largest, 1), 25).round().astype(int)
+        steps = np.geomspace(1, max(largest, 1), count).round().astype(int)
         sizes = np.unique(np.append(steps, 0).clip(max=largest))
     checked = as_sizes(sizes, max(largest, pool.n_features))
     if checked[-1] > largest:

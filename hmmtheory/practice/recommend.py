@@ -29,6 +29,8 @@ from hmmtheory.theory import curve_of
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+#: Sizes that are tried if none are given.
+_SIZES = 9
 #: Groups of rows that the jackknife leaves out in turn.
 _GROUPS = 20
 #: A target that so many labels do not reach is out of reach.
@@ -184,7 +186,7 @@ def recommend(
         responses_used = responses
     pool = Pool.of(features, responses_used, unlabelled, order, generator)
     n = pool.x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
-    checked, rows = pool_sizes(sizes, pool), as_option("rows", rows, ROWS)
+    checked, rows = pool_sizes(sizes, pool, _SIZES), as_option("rows", rows, ROWS)
     parts = _parts(pool.x, groups, generator)
     pilot = _Judge(pool, rows, n)
     curve = pilot.curve(checked)

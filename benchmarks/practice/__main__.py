@@ -1,0 +1,192 @@
+"""Is the advice any good?  Real feature sets, small pilots, and what people do instead.
+
+    python -m benchmarks.practice [--short] [--sets NAME ...]
+
+A pilot of N labelled rows predicts the squared error (of classes: the accuracy) of a ridge head
+that will be trained on n labels.  The truth is measured on all rows of the set.  Finished cells
+are kept in ``practice.json`` beside this file and are not done again.  Rivals: the pilot's own
+cross-validation, and a power law through its learning curve.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import optimize
+
+from benchmarks.practice.sets import CLASSES, REGRESSION, FeatureSet
+from benchmarks.practice.truth import PENALTIES, Truth, heads, measure, split, targets
+from hmmtheory import predict_accuracy, recommend
+from hmmtheory._trials import one_blas_thread
+
+STORE = Path(__file__).with_name("practice.json")
+PILOTS = (60, 150, 400)
+#: n over N.
+SHARES = (0.25, 1.0, 4.0, 20.0)
+
+
+def truth_of(data: FeatureSet, n: int, draws: int) -> Truth:
+    """Measure heads of n labels, with more draws where n is small."""
+    return measure(data, n, max(4, min(draws, 40_000 // n)))
+
+
+def left_out(x: Any, y: Any, ridges: Any) -> tuple[float, float]:
+    """Return the least leave-one-out error of a pilot and its penalty."""
+    _, errors, _ = heads(x, y, ridges)
+    best = int(np.argmin(errors))
+    return float(errors[best]), float(ridges[best])
+
+
+def learning_curve(x: Any, y: Any, codes: Any, rng: np.random.Generator) -> tuple[Any, Any]:
+    """Return sizes and mean held-out errors (or shares of wrong classes) within a pilot."""
+    rows = len(x)
+    sizes = np.unique(np.geomspace(max(10, rows // 8), 0.8 * rows, 6).astype(int))
+    found = np.empty(sizes.size)
+    for k, m in enumerate(sizes):
+        errors = []
+        for _ in range(12):
+            order = rng.permutation(rows)
+            train, rest = order[:m], order[m:]
+            ridges = PENALTIES[::4] * x[train].var(axis=0).sum()
+            predict, left, _ = heads(x[train], y[train], ridges)
+            guess = next(predict(x[rest], [ridges[int(np.argmin(left))]]))
+            wrong = np.square(y[rest] - guess).sum(axis=1).mean()
+            errors.append(wrong if codes is None else (guess.argmax(1) != codes[rest]).mean())
+        found[k] = np.mean(errors)
+    return sizes, found
+
+
+def power_law(sizes: Any, errors: Any, n: int) -> float:
+    """Return a + b n^-c, fitted in squares to a learning curve."""
+    top = float(errors.max())
+
+    def misfit(theta: Any) -> Any:
+        a, b, c = theta
+        return (a + b * (sizes / sizes[0]) ** -c - errors) / top
+
+    start = (0.5 * errors[-1], max(errors[0] - 0.5 * errors[-1], 0.01 * top), 0.5)
+    bounds = ([0, 0, 0.05], [10 * top, 10 * top, 3])
+    a, b, c = optimize.least_squares(misfit, start, bounds=bounds).x
+    return float(a + b * (n / sizes[0]) ** -c)
+
+
+def pilot_rows(
+    data: FeatureSet, size: int, shares: Any, draws: int, pilots: int, truths: dict[int, Truth]
+) -> list[dict[str, Any]]:
+    """Return one line for each pilot and n."""
+    y, codes = targets(data.labels, data.kind)
+    rows, most = [], len(data.labels) - 50
+    budgets = sorted({int(share * size) for share in shares if 8 <= share * size <= most})
+    for n in budgets:
+        if n not in truths:
+            truths[n] = truth_of(data, n, draws)
+    for k in range(pilots):
+        rng = np.random.default_rng([size, k])
+        chosen = split(data, size, rng)[0]
+        x, own = data.features[chosen], y[chosen]
+        labels, groups = data.labels[chosen], None if data.groups is None else data.groups[chosen]
+        if codes is not None and len(np.unique(labels)) < len(np.unique(data.labels)):
+            continue
+        ridges = PENALTIES * x.var(axis=0).sum()
+        error, _ = left_out(x, own, ridges)
+        curve = learning_curve(x, own, None if codes is None else codes[chosen], rng)
+        for n in budgets:
+            truth, start = truths[n], time.perf_counter()
+            line: dict[str, Any] = {"N": size, "pilot": k, "n": n}
+            line["power law"] = power_law(*curve, n)
+            if codes is None:
+                advice = recommend(x, labels, n, groups=groups)
+                best = float(truth.risk.min())
+                at = float(np.interp(np.log(max(advice.ridge, truth.ridges[0])),
+                                     np.log(truth.ridges), truth.risk))  # fmt: skip
+                line |= {"truth": best, "ours": advice.risk, "se": advice.standard_error}
+                line |= {"cv": error, "all": advice.size == x.shape[1], "size": advice.size}
+                line |= {"regret ridge": at / best - 1, "regret cv": truth.risk_cv / best - 1}
+                if advice.size < x.shape[1]:
+                    cut = FeatureSet(data.features[:, : advice.size], data.labels, data.kind,
+                                     data.groups)  # fmt: skip
+                    line["regret"] = measure(cut, n, 6).risk_cv / best - 1
+                else:
+                    line["regret"] = line["regret cv"]
+            else:
+                said = predict_accuracy(x, labels, n)
+                hits = left_out_hits(x, own, codes[chosen], ridges)
+                line |= {"truth": truth.accuracy_cv, "ours": said.accuracy, "cv": hits}
+                line |= {"se": said.standard_error, "power law": 1 - line["power law"]}
+            line["seconds"] = time.perf_counter() - start
+            rows.append(line)
+    return rows
+
+
+def left_out_hits(x: Any, y: Any, codes: Any, ridges: Any) -> float:
+    """Return the share of rows that the best ridge head gets right without having seen them."""
+    mean_x, mean_y = x.mean(axis=0), y.mean(axis=0)
+    u, s, _ = np.linalg.svd(x - mean_x, full_matrices=False)
+    lam = left_out(x, y, ridges)[1]
+    d = s**2 / (s**2 + lam)
+    kept = np.maximum(1 - u**2 @ d - 1 / len(x), 1e-12)
+    errors = (y - mean_y - u @ (d[:, None] * (u.T @ (y - mean_y)))) / kept[:, None]
+    return float(((y - errors).argmax(axis=1) == codes).mean())
+
+
+def table(frame: pd.DataFrame) -> str:
+    """Return the table of one kind of label."""
+    lines = []
+    classes = frame["regret"].isna().all() if "regret" in frame else True
+    for name, part in [*frame.groupby("set"), ("all", frame)]:
+        line: dict[str, Any] = {"set": name, "cells": len(part)}
+        for who in ("ours", "cv", "power law"):
+            off = abs(part[who] - part["truth"]) * 100
+            off = off if classes else off / part["truth"]
+            line[f"{who}: median"] = off.median()
+            line[f"{who}: 90 %"] = off.quantile(0.9)
+            line[f"{who}: worst"] = off.max()
+        line["covered"] = (abs(part["ours"] - part["truth"]) <= 1.96 * part["se"]).mean()
+        if not classes:
+            line["regret, %"] = 100 * part["regret"].mean()
+            line["RidgeCV's"] = 100 * part["regret cv"].mean()
+            line["predicted ridge's"] = 100 * part["regret ridge"].mean()
+        line["seconds"] = part["seconds"].median()
+        lines.append(line)
+    return pd.DataFrame(lines).set_index("set").round(2).to_string()
+
+
+def main() -> None:
+    """Run what is missing and print two tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--short", action="store_true", help="two pilots, small n: some minutes")
+    parser.add_argument("--sets", nargs="*", default=[], help="names of sets")
+    given = parser.parse_args()
+    pilots, draws = (2, 6) if given.short else (4, 24)
+    done = json.loads(STORE.read_text()) if STORE.exists() and not given.short else {}
+    warnings.simplefilter("ignore")
+    for kind, makers in (("squared error, %", REGRESSION), ("accuracy, points", CLASSES)):
+        frames = []
+        for make in makers:
+            name = make.__name__
+            if given.sets and name not in given.sets:
+                continue
+            data, truths = None, {}
+            for size in PILOTS[:2] if given.short else PILOTS:
+                key = f"{name} {size}"
+                if key not in done:
+                    data = data or make()
+                    shares = SHARES[:2] if given.short else SHARES
+                    with one_blas_thread():
+                        done[key] = pilot_rows(data, size, shares, draws, pilots, truths)
+                    if not given.short:
+                        STORE.write_text(json.dumps(done, indent=0) + "\n")
+                frames.append(pd.DataFrame(done[key]).assign(set=name))
+        if frames:
+            print(f"\n{kind}: error of the prediction\n{table(pd.concat(frames))}")
+
+
+if __name__ == "__main__":
+    main()
