@@ -334,6 +334,8 @@ class RiskDistribution:
 def risk_distribution(population: Population, n_samples: int) -> RiskDistribution:
     r"""Return the law of the risk of one min-norm head trained on n independent examples.
 
+    Theorem 5.1 (R14), and beyond it an asymptotic law.
+
     With r the rank of S, :math:`\Omega` has eigenvalues :math:`\omega_j` and W is Wishart:
 
     - for :math:`r \le n` the excess risk is :math:`\sum_j \omega_j\, g_j^\top W^{-1} g_j` with
