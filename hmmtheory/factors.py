@@ -140,7 +140,7 @@ def uniform_error(
     >>> uniform_error([1.0], 20, multiplicities=[30])
     0.0
     >>> round(uniform_error([1.0, 0.01], 20, multiplicities=[20, 5]), 3)
-    0.073
+    0.046
     """
     t, m = _checked_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)
@@ -151,7 +151,8 @@ def uniform_error(
         return 0.0
     t, lam = t / scale, lam / scale
     sums, _ = sums_of(t, m, lam, _kappa(t, m, n, lam))
-    unlike = abs(float(mismatch(sums))) / float(gap_of(sums)) ** 3
+    gap = float(gap_of(sums))
+    unlike = abs(float(mismatch(sums))) / (gap * gap * (1.0 + gap))
     return min(_EVERYWHERE / n * (1 + 10 / n) + _UNLIKE * unlike, 1.0)
 
 
