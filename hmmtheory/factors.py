@@ -147,7 +147,7 @@ def uniform_error(
     lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
     scale = float(t.max(initial=0.0))
     exact = lam <= _NO_RIDGE * scale and m.sum() <= n
-    if exact or np.isinf(lam) or np.ptp(t) <= 1e-9 * scale:
+    if exact or np.isinf(lam) or scale - t.min(initial=scale) <= 1e-9 * scale:
         return 0.0
     t, lam = t / scale, lam / scale
     sums, _ = sums_of(t, m, lam, _kappa(t, m, n, lam))
