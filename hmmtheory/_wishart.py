@@ -21,7 +21,7 @@ _RUNNING = np.linalg.solve(
     ),
 )
 #: Values at d, d + step, … make f, f' and f'': d is never negative, and nothing is smooth at 0.
-_STEP = 0.005
+_STEP = 0.01
 _AHEAD = np.array(
     [
         [1.0, 0.0, 0.0, 0.0, 0.0],

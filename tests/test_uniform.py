@@ -351,8 +351,9 @@ def test_far_from_the_threshold_it_is_the_second_order() -> None:
 def test_the_unit_of_the_features_does_not_matter(unit: float, ridge: float) -> None:
     t = SPECTRA["power law"](25)
     one, other = uniform(t, 20, ridge), uniform(unit * t, 20, unit * ridge)
-    assert other.variance == pytest.approx(one.variance, rel=1e-9)
-    assert_allclose(other.bias / unit, one.bias, rtol=1e-9)
+    # 1e-9 but for where dividing by the largest eigenvalue rounds otherwise.
+    assert other.variance == pytest.approx(one.variance, rel=1e-8)
+    assert_allclose(other.bias / unit, one.bias, rtol=1e-8)
 
 
 @pytest.mark.parametrize("ridge", [0.0, 1e-3, 2.0])
