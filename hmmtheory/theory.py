@@ -45,7 +45,8 @@ def head_risk(
     book's spectra (the first order misses up to 26 %).  It fails by tens of per cent where the
     number of large eigenvalues is close to n and the rest are far smaller, and by up to 62 %
     for a ridge of a hundredth of the mean eigenvalue or less at p close to n; from a ridge of
-    one mean eigenvalue up it is within 1 %.
+    one mean eigenvalue up it is within 1 %.  The result's ``relative_error`` says how far the
+    order asked for may be off here, by :meth:`.Moments.relative_error`.
 
     Parameters
     ----------
