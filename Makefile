@@ -27,7 +27,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env install book pdf test portable last-digits browser lint format notebooks pretrain pretrain-transformers llm-features larger-study bench lock clean distclean
+.PHONY: help env install book pdf test portable last-digits edit dist browser lint format notebooks pretrain pretrain-transformers llm-features larger-study bench lock clean distclean
 
 help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -60,6 +60,12 @@ lint: install ## ruff (modules and notebooks) and mypy
 format: install ## let ruff fix and format modules and notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+edit: install ## open a chapter as text and put it back, ids and outputs kept: make edit CH=05
+	$(BIN)/python tools/edit.py $(CH)
+
+dist: install ## build sdist and wheel, and try the wheel in empty environments
+	$(BIN)/python tools/dist.py
 
 notebooks: install ## re-execute notebooks in place, normalised (NOTEBOOKS="chapters/01_….ipynb" for one)
 	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)

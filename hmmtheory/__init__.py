@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from hmmtheory.practice.recommend import recommend
     from hmmtheory.studies.study import study
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CategoricalHMM",

@@ -210,6 +210,19 @@ def _jacobi(rows: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     return left, s * (work[0] / work[1]), right[:, : s.size].T
 
 
+def row_graded_system(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return s (r,) descending, U (m, r) and Vᵀ (r, n) of x (m, n), its rows of any length."""
+    if not x.any():
+        return np.empty(0), np.empty((x.shape[0], 0)), np.empty((0, x.shape[1]))
+    if x.shape[1] >= x.shape[0]:
+        left, s, vt = _jacobi(x)
+    else:
+        right, s, turned = _jacobi(x.T)
+        left, vt = turned.T, right.T
+    kept = s > 0
+    return s[kept], left[:, kept], vt[kept]
+
+
 def principal_directions(centred: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return eigenvalues (r,), descending, and eigenvectors (p, r) of a sample covariance."""
     rows, p = centred.shape

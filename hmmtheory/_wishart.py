@@ -21,7 +21,7 @@ _RUNNING = np.linalg.solve(
     ),
 )
 #: Values at d, d + step, … make f, f' and f'': d is never negative, and nothing is smooth at 0.
-_STEP = 0.005
+_STEP = 0.01
 _AHEAD = np.array(
     [
         [1.0, 0.0, 0.0, 0.0, 0.0],
@@ -31,8 +31,9 @@ _AHEAD = np.array(
 )
 #: The largest matrix whose eigenvalues are integrated; beyond, 1/m is extrapolated from smaller.
 _LARGEST = 64
-#: With so much added to μ, two orders are smooth where eigenvalues come near zero.
-_BLUR = 4.0
+#: Three orders are taken off; with so much added to a small μ (which falls off as exp(-μ/scale))
+#: they are smooth where eigenvalues come near zero.
+_BLUR, _SCALE = 4.0, 32.0
 #: Below this μ no order needs to be taken off: what is left is small and smooth.
 _SMALL = 1e-3
 _TINY = 1e-30
@@ -71,13 +72,8 @@ def surplus(excess: float, n_columns: float, ridge: float) -> Growth:
     grown = _interpolated(m, d, mu)
     along, across = grown
     if mu > _SMALL:
-        for k in range(3):
-            place = np.array([m, d, mu + _BLUR]) + 1j * _TINY * np.eye(3)[k]
-            base = np.array([m, d, _BLUR]) + 1j * _TINY * np.eye(3)[k] * (k < 2)
-            more = _two_orders(*place)[1]
-            more[:2] -= _two_orders(*base)[1][:2]
-            along, across = along + more.real * (k == 0), across + 0.0
-            across[k] += more.imag / _TINY
+        more = _taken_off(m, d, mu)
+        along, across = along + more.gradient, across + more.hessian
     # From (m, d, μ) to (N - P, P, λ).
     chain = np.array([[1.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [ridge, 2 * ridge, c]])
     if below:
@@ -87,6 +83,51 @@ def surplus(excess: float, n_columns: float, ridge: float) -> Growth:
     hessian[2, :2] += along[2] * np.array([1.0, 2.0])
     hessian[:2, 2] += along[2] * np.array([1.0, 2.0])
     return Growth(gradient, hessian)
+
+
+def _taken_off(m: float, d: float, mu: float) -> Growth:
+    """Return derivatives along (m, d, μ) of what :func:`_grown` takes off its values."""
+    gradient, hessian = np.zeros(3), np.zeros((3, 3))
+    for k in range(3):
+        step = 1j * _TINY * np.eye(3)[k]
+        slopes = _orders(*(np.array([m, d, mu]) + step))[1]
+        gradient[k], hessian[k] = slopes[k].real, slopes.imag / _TINY
+    # The rest, without penalty: -(χ X + (1 - χ) T) with X = C(m + d) - C(d), T three orders.
+    kept, value, low = _kept(mu), float(_logs(m, d)), np.zeros((2, 2))
+    base, base_slopes = _orders(m, d, 0.0)
+    for k in range(2):
+        step = 1j * _TINY * np.eye(3)[k]
+        low[k] = _orders(*(np.array([m, d, 0.0]) + step))[1][:2].imag / _TINY
+    (whole, bend), (part, turn) = cumulated(m + d), cumulated(d)
+    exact = np.array([whole, whole - part])
+    curved = np.array([[bend, bend], [bend, bend - turn]])
+    gap, gap_slopes = value - base, exact - base_slopes[:2]
+    gradient[:2] -= base_slopes[:2] + kept[0] * gap_slopes
+    hessian[:2, :2] -= low + kept[0] * (curved - low)
+    gradient[2] -= kept[1] * gap
+    hessian[2, 2] -= kept[2] * gap
+    hessian[2, :2] -= kept[1] * gap_slopes
+    hessian[:2, 2] -= kept[1] * gap_slopes
+    return Growth(gradient, hessian)
+
+
+def _kept(mu: float) -> FloatArray:
+    """Return 1 - exp(-μ/8) and two derivatives."""
+    fall = np.exp(-mu / 8.0)
+    return np.array([1.0 - fall, fall / 8.0, -fall / 64.0])
+
+
+def _logs(m: float, d: Any) -> Any:
+    """Return E log det W = C(m + d) - C(d) of an m × (m + d) matrix."""
+    from scipy import special
+
+    def c(x: Any) -> Any:
+        far = x + _FAR
+        tail = sum(g / far**j for j, g in enumerate(_TAIL, 1))
+        near = sum(special.digamma(0.5 * (x + k)) for k in range(1, _FAR + 1))
+        return far * np.log(far) - far - 0.5 * np.log(far) + tail - near
+
+    return c(m + d) - c(d)
 
 
 def _less_leading(excess: float, p: float, lam: float) -> tuple[FloatArray, FloatArray]:
@@ -107,20 +148,36 @@ def _less_leading(excess: float, p: float, lam: float) -> tuple[FloatArray, Floa
     return np.array(gradient), np.array(hessian)
 
 
-def _two_orders(m: Any, d: Any, mu: Any) -> tuple[Any, Any]:
-    """Return Λ₀ + ½ log(b/m) of m × (m + d) matrices and its gradient in (m, d, μ)."""
+def _orders(m: Any, d: Any, mu: Any) -> tuple[Any, Any]:
+    """Return three orders of Λ of m × (m + d) matrices, blurred, and slopes along (m, d, μ)."""
     p, unit = m + d, 2 * m + d
-    lam = mu / unit
+    blur = _BLUR * np.exp(-mu / _SCALE)
+    lam = (mu + blur) / unit
     kappa = (d + lam + np.sqrt((d + lam) ** 2 + 4 * m * lam)) / (2 * m)
-    s = 1.0 / (1.0 + kappa)
-    w = p * s * s * kappa
-    b = lam / kappa + w
-    value = p * np.log1p(1 / kappa) + m * np.log(m * kappa) - p * s + 0.5 * np.log(b / m)
-    along_m = np.log(m * kappa) + 0.5 * (1 - 2 * w * s / b) / b - 0.5 / m
-    along_p = np.log1p(1 / kappa) + (w * s * s / b - 0.5 * s * s) / b
-    along_lam = 1 / kappa + p * s**3 / (b * b)
-    down = along_lam * lam / unit
-    return value, np.array([along_m + along_p - 2 * down, along_p - down, along_lam / unit])
+    s, c = 1.0 / (1.0 + kappa), kappa / (1.0 + kappa)
+    y, z = p * s * s * c, p * s**3 * c
+    b = lam / kappa + p * s * c
+    third = (1 / 12 - y / (12 * b) - 7 / 6 * (y / b) ** 2 + 5 / 4 * z / b) / b - 1 / (12 * m)
+    value = p * np.log1p(1 / kappa) + m * np.log(m * kappa) - p * s + 0.5 * np.log(b / m) + third
+    # Along m, p and λ: s, then b, y and z.
+    s_along = np.array([s * c, -s * s * c, -s * s]) / b
+    one, none = 1.0 + 0.0 * b, 0.0 * b
+    b_along = np.array([one, -s * s, none]) - 2 * p * s * s_along
+    y_along = np.array([none, s * s * c, none]) + p * s * (2 - 3 * s) * s_along
+    z_along = np.array([none, s**3 * c, none]) + p * s * s * (3 - 4 * s) * s_along
+    on_b = 0.5 / b - (1 / 12 - y / (6 * b) - 3.5 * (y / b) ** 2 + 2.5 * z / b) / (b * b)
+    on_y, on_z = -(1 / 12 + 7 / 3 * y / b) / (b * b), 1.25 / (b * b)
+    leading = np.array(
+        [np.log(m * kappa) - 0.5 / m + 1 / (12 * m * m) + none, np.log1p(1 / kappa), 1 / kappa]
+    )
+    along = leading + on_b * b_along + on_y * y_along + on_z * z_along
+    down = along[2] * lam / unit
+    slopes = [
+        along[0] + along[1] - 2 * down,
+        along[1] - down,
+        along[2] / unit * (1 - blur / _SCALE),
+    ]
+    return value, np.array(slopes)
 
 
 def _interpolated(m: float, d: float, mu: float) -> Growth:
@@ -178,7 +235,7 @@ def _interpolation(m: float, d: float) -> tuple[list[int], FloatArray]:
 def _grown(sizes: list[int], gaps: FloatArray, mu: float) -> FloatArray:
     """Return E log det(I + μ/(2m + d) W⁻¹) and two μ-derivatives, W from m × (m + d): (size; d; 3).
 
-    Where it is large, less what it is to two orders.
+    Where it is large, less what it is to three orders.
     """
     real = [m for m in sizes if m > 0]
     x, densities = densities_of(real, gaps, mu / (2 * real[-1] + gaps[-1]))
@@ -193,9 +250,10 @@ def _grown(sizes: list[int], gaps: FloatArray, mu: float) -> FloatArray:
         row[:, 1] = weighted.sum(axis=1)
         row[:, 2] = -(weighted * inverse).sum(axis=1)
         if mu > _SMALL:
-            value, slopes = _two_orders(m, gaps, mu + _BLUR + 1j * _TINY)
-            base, _ = _two_orders(m, gaps, _BLUR)
+            value, slopes = _orders(m, gaps, mu + 1j * _TINY)
+            base, _ = _orders(m, gaps, 0.0)
             row -= np.c_[value.real - base, slopes[2].real, slopes[2].imag / _TINY]
+            row += (_logs(m, gaps) - base)[:, None] * _kept(mu)
     return known
 
 

@@ -11,8 +11,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy  # scipy.special loads when it is first used
 from numpy.typing import ArrayLike
-from scipy import special
 
 from hmmtheory._checks import FloatArray, as_array, as_count, as_rng
 from hmmtheory._trials import one_blas_thread
@@ -59,7 +59,7 @@ class _Noise(NamedTuple):
         """Return quantiles for one output: a ratio of two independent chi-squares."""
         if not self.variances.size or self.rows == 0:
             return np.zeros_like(levels)
-        share = special.betaincinv(self.rows / 2.0, (self.surplus + 1.0) / 2.0, levels)
+        share = scipy.special.betaincinv(self.rows / 2.0, (self.surplus + 1.0) / 2.0, levels)
         with np.errstate(divide="ignore"):
             return np.asarray(self.gain * self.variances[0] * share / (1.0 - share))
 
@@ -70,7 +70,8 @@ class _Noise(NamedTuple):
         ratio = np.maximum(x, 0.0) / (self.gain * self.variances[0])
         share = np.where(np.isinf(ratio), 1.0, ratio / (1.0 + np.where(np.isinf(ratio), 0, ratio)))
         return np.asarray(
-            special.betainc(self.rows / 2.0, (self.surplus + 1.0) / 2.0, share), dtype=np.float64
+            scipy.special.betainc(self.rows / 2.0, (self.surplus + 1.0) / 2.0, share),
+            dtype=np.float64,
         )
 
     def sample(self, size: int, rng: np.random.Generator) -> FloatArray:
@@ -114,14 +115,14 @@ class _Bias(NamedTuple):
     def quantile(self, levels: FloatArray) -> FloatArray:
         if not self.squares.size or self.missed == 0:
             return np.zeros_like(levels)
-        found = special.betaincinv(self.missed / 2.0, self.seen / 2.0, levels)
+        found = scipy.special.betaincinv(self.missed / 2.0, self.seen / 2.0, levels)
         return np.asarray(self.squares[0] * found)
 
     def cdf(self, x: FloatArray) -> FloatArray:
         if not self.squares.size or self.missed == 0:
             return np.asarray(x >= 0, dtype=np.float64)
         share = np.clip(x / self.squares[0], 0.0, 1.0)
-        return np.asarray(special.betainc(self.missed / 2.0, self.seen / 2.0, share))
+        return np.asarray(scipy.special.betainc(self.missed / 2.0, self.seen / 2.0, share))
 
     def sample(self, size: int, rng: np.random.Generator) -> FloatArray:
         k = self.squares.size
@@ -149,14 +150,14 @@ class _Gamma(NamedTuple):
     def quantile(self, levels: FloatArray) -> FloatArray:
         if self.variance == 0.0:
             return np.full_like(levels, self.mean)
-        found = special.gammaincinv(self._shape, levels)
+        found = scipy.special.gammaincinv(self._shape, levels)
         return np.asarray(found * (self.variance / self.mean))
 
     def cdf(self, x: FloatArray) -> FloatArray:
         if self.variance == 0.0:
             return np.asarray(x >= self.mean, dtype=np.float64)
         scaled = np.maximum(x, 0.0) * (self.mean / self.variance)
-        return np.asarray(special.gammainc(self._shape, scaled))
+        return np.asarray(scipy.special.gammainc(self._shape, scaled))
 
     def sample(self, size: int, rng: np.random.Generator) -> FloatArray:
         if self.variance == 0.0:
@@ -333,6 +334,8 @@ class RiskDistribution:
 
 def risk_distribution(population: Population, n_samples: int) -> RiskDistribution:
     r"""Return the law of the risk of one min-norm head trained on n independent examples.
+
+    Theorem 5.1 (R14), and beyond it an asymptotic law.
 
     With r the rank of S, :math:`\Omega` has eigenvalues :math:`\omega_j` and W is Wishart:
 

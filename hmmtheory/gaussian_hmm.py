@@ -10,7 +10,23 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
-from hmmtheory._checks import FloatArray, as_array, as_count, as_matrix, as_number, as_rng
+from hmmtheory._checks import (
+    FloatArray,
+    as_array,
+    as_count,
+    as_matrix,
+    as_number,
+    as_rng,
+    warn_caller,
+)
+from hmmtheory._linalg import row_graded_system
+
+#: So many doublings sum 2**64 terms.
+_DOUBLINGS = 64
+#: A further term below this share of the sum's root ends it.
+_SPENT = 1e-18
+#: Standard deviations that differ by more than this are lost in float64.
+_CARRIED = 1e14
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +114,34 @@ class GaussianHMM:
         return int(self.transition.shape[0])
 
     @cached_property
+    def stationary_root(self) -> FloatArray:
+        r"""R (d, d) with :math:`R^\top R = \Sigma_z`, its rows orthogonal, the longest first.
+
+        Summed as squares, :math:`\sum_k (A^k)^\top A^k`, twice as many terms at each step: far from
+        normal chains keep their small directions, which a solution for the covariance loses.
+        """
+        root, power = self.noise_std * np.eye(self.dim), self.transition
+        for _ in range(_DOUBLINGS):
+            more = root @ power
+            if np.abs(more).max() <= _SPENT * np.abs(root).max():
+                break
+            root = np.asarray(linalg.qr(np.vstack([root, more]), mode="r")[0][: self.dim])
+            power = power @ power
+        s, _, vt = row_graded_system(root)
+        if s.size < self.dim or s[0] > _CARRIED * s[-1]:
+            warn_caller(
+                "transition is so far from normal that float64 does not carry the states' "
+                f"covariance: standard deviations from {s[-1]:.3g} to {s[0]:.3g}",
+                RuntimeWarning,
+            )
+        graded = np.asarray(s[:, None] * vt)
+        graded.flags.writeable = False
+        return graded
+
+    @cached_property
     def stationary_covariance(self) -> FloatArray:
-        r""":math:`\Sigma_z` (d, d), solved from the Lyapunov equation (exact)."""
-        sigma = linalg.solve_discrete_lyapunov(
-            self.transition.T, self.noise_std**2 * np.eye(self.dim)
-        )
+        r""":math:`\Sigma_z` (d, d), the solution of the Lyapunov equation (exact)."""
+        sigma = self.stationary_root.T @ self.stationary_root
         symmetric: FloatArray = np.array(0.5 * (sigma + sigma.T), dtype=np.float64)
         symmetric.flags.writeable = False
         return symmetric
@@ -223,7 +262,11 @@ class GaussianHMM:
         n_sequences = as_count("n_sequences", n_sequences)
         length = as_count("length", length)
         states: FloatArray = as_rng(rng).standard_normal((n_sequences, length, self.dim))
-        states[:, 0] = states[:, 0] @ linalg.cholesky(self.stationary_covariance)
+        try:
+            root = linalg.cholesky(self.stationary_covariance)
+        except linalg.LinAlgError:  # far from normal: its squares are lost
+            root = self.stationary_root
+        states[:, 0] = states[:, 0] @ root
         states[:, 1:] *= self.noise_std
         for t in range(1, length):
             states[:, t] += states[:, t - 1] @ self.transition

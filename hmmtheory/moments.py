@@ -303,7 +303,7 @@ class Moments:
 
         best = total(self, "uniform")
         asked = best if order == "uniform" else total(self, order)
-        if np.isinf(asked) or np.isinf(best) or best <= 0.0 or t.size == 0:
+        if np.isinf(asked) or np.isinf(best) or best <= 0.0:
             return 0.0
         excess = 1.0 - float(np.trace(self.residual_covariance)) / best
         error = abs(asked / best - 1.0) + uniform_error(t, n, ridge, m) * excess
@@ -324,7 +324,7 @@ class Moments:
     def _from_ridge(self, n: int, ridge: float) -> float:
         """Return which part of the gap n - df₂ is the ridge's (n - df₁)."""
         t, m = self.eigenvalues, self.multiplicities
-        if np.isinf(ridge):
+        if np.isinf(ridge) or t.size == 0:
             return 1.0
         kappa = effective_ridge(t, n, ridge, m)
         if kappa == 0.0:

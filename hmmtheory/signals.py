@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hmmtheory._checks import FloatArray
-from hmmtheory._linalg import RANK_TOLERANCE, graded_system
+from hmmtheory._linalg import RANK_TOLERANCE, graded_system, row_graded_system
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
 from hmmtheory.moments import Moments
@@ -24,6 +24,8 @@ from hmmtheory.representations import LinearResponse, Representation
 _GRADED = 1e2
 #: Eigenvalues below this fraction of the largest have lost digits to it.
 _SMALL = 1e-3
+#: Rows of the root whose lengths differ by more than this are read one by one.
+_STEEP = 1e5
 #: So many columns are looked at at once.
 _PIECE = 1024
 
@@ -60,7 +62,7 @@ class Signal:
         if v.shape[0] != hmm.dim:
             raise ValueError(f"response must have weights with {hmm.dim} rows; got {v.shape[0]}")
         noise = hmm.noise_std**2 * v.T @ v + label.noise_covariance
-        return cls(symmetric_root(hmm.stationary_covariance), hmm.transition @ v, noise)
+        return cls(hmm.stationary_root, hmm.transition @ v, noise)
 
     @classmethod
     def of_estimate(cls, hmm: GaussianHMM, noise_std: float, length: int | None) -> Signal:
@@ -86,6 +88,13 @@ class Signal:
         return cls(root, following, noise)
 
     @cached_property
+    def steep(self) -> bool:
+        """Whether the state's directions differ so much that squares of them lose the small."""
+        lengths = np.linalg.norm(self.root, axis=1)
+        lengths = lengths[lengths > 0]
+        return bool(lengths.max(initial=0.0) > _STEEP * lengths.min(initial=np.inf))
+
+    @cached_property
     def predictable(self) -> FloatArray:
         """RM (m, q): the label's part that the state tells, in the root's coordinates."""
         return np.asarray(self.root @ self.response)
@@ -103,6 +112,10 @@ class Signal:
                 squares = np.square(weights[:, start : min(start + _PIECE, p)]).sum(axis=0)
                 shortest, longest = min(shortest, squares.min()), max(longest, squares.max())
             previous = p
+            if self.steep:
+                singular, left, _ = row_graded_system(self.root @ weights[:, :p])
+                yield self._read(np.square(singular), left.T, p, representation.noise_std**2)
+                continue
             values, vectors = np.linalg.eigh(self.root @ gram @ self.root.T)
             h, turns = values[::-1][:p], vectors.T[::-1][:p]
             kept = h > RANK_TOLERANCE * h.max(initial=0.0)

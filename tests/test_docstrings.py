@@ -26,6 +26,7 @@ CODES = {
     "R3′": "thm-r3-second",
     "R4": "thm-r4",
     "R13": "thm-document",
+    "R14": "thm-one-draw",
 }
 
 

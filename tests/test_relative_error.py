@@ -90,14 +90,16 @@ def test_nineteen_of_twenty_errors_are_smaller_than_said(order: Any) -> None:
 
 def test_the_uniform_order_is_within_half_a_per_cent_where_the_second_is_not() -> None:
     within = {order: (judged()[order][1] < 0.005).mean() for order in ORDERS}
-    assert within["uniform"] > 0.97 > 0.8 > within[2] > 0.7 > 0.4 > within[1]
+    assert within["uniform"] > 0.98 > 0.8 > within[2] > 0.7 > 0.4 > within[1]
 
 
 def test_where_it_is_far_off_it_says_so() -> None:
     _, beyond, said = judged()["uniform"]
     far = beyond > 0.02
-    assert far.sum() >= 5
-    assert (said[far] > 0.01).all()
+    assert far.sum() >= 3
+    assert (said[far] > 0.01).mean() >= 0.6
+    # And the worst of all is where it says the most.
+    assert said[beyond.argmax()] > np.quantile(said, 0.995)
 
 
 def test_it_covers_other_spectra_and_sizes_than_it_was_fitted_to(
@@ -282,9 +284,9 @@ def test_every_way_to_moments_of_samples_tells_the_pilot() -> None:
             warnings.simplefilter("ignore")
             population = Population.from_samples(x, y, correct=correct)
         assert head_risk(population.truncate(4), 30, 1.0).relative_error > least
-    curve = predict_risk(x, y, 30, sizes=[4, 8], ridge=1.0)
+    curve = predict_risk(x, y, 30, sizes=[0, 4, 8], ridge=1.0)
     assert curve.relative_error is not None
-    assert (curve.relative_error > least).all()
+    assert (curve.relative_error >= least).all()  # the mean's risk, at size 0, is estimated too
     with pytest.raises(ValueError, match=r"^pilot must be an integer >= 1"):
         replace(exact, pilot=0)
 

@@ -288,7 +288,7 @@ def test_a_vanishing_ridge_leads_to_none(name: str, p: int) -> None:
     for ridge in (1e-7, 1e-9, 1e-13, 1e-30, 1e-70, 1e-90):
         some = uniform(t, n, ridge * t.mean())
         assert some.variance == pytest.approx(none.variance, rel=30 * ridge**0.5 + 1e-6)
-        assert_allclose(some.bias, none.bias, atol=1e-3 * ridge**0.5 + 1e-7)
+        assert_allclose(some.bias, none.bias, atol=1e-3 * ridge**0.5 + 2e-6)
     if p <= n - 2:
         assert none.variance == pytest.approx(p / (n - p - 1))
 
@@ -316,6 +316,20 @@ def test_factors_have_no_jump_along_the_ridge(t: Any, n: int) -> None:
     assert bends.max() < 1e-3
 
 
+@pytest.mark.parametrize(
+    ("large", "small", "n"), [((7, 1.0), (8, 1e-4), 15), ((1, 1e4), (9, 1.0), 15)]
+)
+def test_it_is_the_second_order_where_every_feature_is_learned_or_forgotten(
+    large: tuple[int, float], small: tuple[int, float], n: int
+) -> None:
+    # Hardly an eigenvalue is between: the matched data have few columns and much ridge.
+    t, m = [large[1], small[1]], [large[0], small[0]]
+    mean = float(np.dot(t, m) / np.sum(m))
+    for ridge in mean * np.geomspace(0.02, 2.0, 60):
+        second, found = risk_factors(t, n, ridge, m), uniform(t, n, ridge, m)
+        assert found.variance == pytest.approx(second.variance, rel=0.025)
+
+
 def test_factors_have_no_jump_along_the_number_of_features() -> None:
     for p in (17.0, 20.0, 25.0, 40.0):
         near = [uniform([1.0, 0.1], 20, 0.05, [p / 2, p / 2 + by]) for by in (-1e-5, 0.0, 1e-5)]
@@ -337,8 +351,9 @@ def test_far_from_the_threshold_it_is_the_second_order() -> None:
 def test_the_unit_of_the_features_does_not_matter(unit: float, ridge: float) -> None:
     t = SPECTRA["power law"](25)
     one, other = uniform(t, 20, ridge), uniform(unit * t, 20, unit * ridge)
-    assert other.variance == pytest.approx(one.variance, rel=1e-9)
-    assert_allclose(other.bias / unit, one.bias, rtol=1e-9)
+    # 1e-9 but for where dividing by the largest eigenvalue rounds otherwise.
+    assert other.variance == pytest.approx(one.variance, rel=1e-8)
+    assert_allclose(other.bias / unit, one.bias, rtol=1e-8)
 
 
 @pytest.mark.parametrize("ridge", [0.0, 1e-3, 2.0])

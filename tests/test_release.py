@@ -1,0 +1,36 @@
+"""One version, in one place, and a note of what changed."""
+
+import doctest
+import re
+import tomllib
+from pathlib import Path
+
+import hmmtheory
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_version_lives_in_the_package_alone() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["dynamic"] == ["version"]
+    assert "version" not in project
+
+
+def test_citation_and_changes_speak_of_this_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.*)$", citation, re.MULTILINE)[1] == hmmtheory.__version__  # type: ignore[index]
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (.*)$", changes, re.MULTILINE)[1] == hmmtheory.__version__  # type: ignore[index]
+    count = int(re.search(r"^- (\d+) names in the root", changes, re.MULTILINE)[1])  # type: ignore[index]
+    assert count == len(hmmtheory.__all__)
+
+
+def test_what_the_readme_prints_is_what_is_printed() -> None:
+    found = doctest.testfile(
+        str(ROOT / "README.md"),
+        module_relative=False,
+        optionflags=doctest.ELLIPSIS,
+        encoding="utf-8",
+    )
+    assert found.attempted > 10
+    assert found.failed == 0
