@@ -277,18 +277,48 @@ def test_classes_and_accuracy() -> None:
         recommend(x, kind == "cat", 60, target=0.1, target_r2=0.5)
 
 
-def test_copies_and_groups_are_left_out_together() -> None:
+def test_several_labels_of_one_row_are_one_row() -> None:
+    # Three people rate each row; the truth by trained heads on rows that the pilot lacks.
+    rng = np.random.default_rng(25)
+    texts = rng.standard_normal((3000, 12))
+    means = texts @ rng.standard_normal(12) / 4 + 0.5 * rng.standard_normal(3000)
+    x = np.repeat(texts, 3, axis=0)
+    y = np.repeat(means, 3) + 0.8 * rng.standard_normal(9000)
+    with pytest.warns(UserWarning, match="300 different rows among 900: the labels of equal rows"):
+        found = recommend(x[:900], y[:900], 90, sizes=[12], target=1.3)
+    errors = []
+    for _ in range(200):
+        picked = rng.choice(np.arange(300, 3000), 30, replace=False)
+        rows = (3 * picked[:, None] + np.arange(3)).ravel()
+        head = Ridge(found.ridge).fit(x[rows], y[rows])
+        errors.append(np.square(y[:900] - head.predict(x[:900])).mean())
+    assert abs(found.risk / np.mean(errors) - 1) < 0.1
+    assert_allclose(found.baseline, y[:900].var() * (1 + 1 / 30), rtol=0.05)
+    assert found.labels_needed is not None
+    assert found.labels_needed % 3 == 0
+    assert 0.02 < found.standard_error / found.risk < 0.12
+    assert found.curve.risk[-1] == pytest.approx(found.risk)
+
+
+@pytest.mark.filterwarnings("error")
+def test_equal_rows_of_few_values_are_no_copies() -> None:
+    rng = np.random.default_rng(28)
+    x = rng.integers(0, 2, (400, 5)).astype(float)
+    y = x @ [1.0, -1.0, 0.5, 0.0, 0.0] + rng.standard_normal(400)
+    found = recommend(x, y, 50, sizes=[5])
+    expected = predict_risk(x, y, 50, [5], "optimal").risk[0]
+    assert found.risk == pytest.approx(expected)
+
+
+def test_groups_are_left_out_together() -> None:
     x, y = draw(60, seed=25)
-    once = recommend(x, y, 40, sizes=[24]).standard_error
-    copies = np.repeat(x, 4, axis=0), np.repeat(y, 4, axis=0)
-    with pytest.warns(UserWarning, match="60 different rows among 240"):
-        blocks = recommend(*copies, 40, sizes=[24]).standard_error
-    people = recommend(*copies, 40, sizes=[24], groups=np.repeat(np.arange(60), 4)).standard_error
-    jittered = copies[0] + 1e-9 * np.random.default_rng(0).standard_normal(copies[0].shape)
-    apart = recommend(jittered, copies[1], 40, sizes=[24]).standard_error
-    assert blocks > 0.5 * once
-    assert people > 0.5 * once
-    assert apart < 0.7 * people
+    people = np.repeat(np.arange(60), 4)
+    rng = np.random.default_rng(0)
+    x, y = np.repeat(x, 4, axis=0), np.repeat(y, 4, axis=0)
+    x = x + 1e-6 * rng.standard_normal(x.shape)
+    together = recommend(x, y, 40, sizes=[24], groups=people).standard_error
+    apart = recommend(x, y, 40, sizes=[24]).standard_error
+    assert apart < 0.7 * together
 
 
 def test_a_head_for_many_more_labels_is_to_be_refitted() -> None:

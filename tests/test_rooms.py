@@ -47,7 +47,8 @@ MAY_IMPORT = {
     "practice.diagnosis": TOOLS | {"samples", "plotting", "practice.features"},
     "practice.recommend": TOOLS
     | {"moments", "theory", "curves"}
-    | {"practice.accuracy", "practice.classes", "practice.features"},
+    | {"practice._estimator", "practice.accuracy", "practice.classes", "practice.features"},
+    "practice._estimator": {"practice.features"},
     "practice.files": set(),
     "practice.report": TOOLS
     | {"curves", "practice.features", "practice.diagnosis", "practice.recommend"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from hmmtheory._checks import (
 )
 from hmmtheory.curves import RiskCurve
 from hmmtheory.moments import ROWS, Moments
+from hmmtheory.practice._estimator import fresh_head, require_sklearn
 from hmmtheory.practice.accuracy import Pilot
 from hmmtheory.practice.classes import as_classes, one_hot
 from hmmtheory.practice.features import Pool, pool_sizes
@@ -37,8 +38,8 @@ _GROUPS = 20
 _MOST_LABELS = 10**9
 #: Heads with so many times the pilot's labels choose their ridge again.
 _FAR = 3
-#: Penalties among which the fitted head chooses, in units of the predicted one.
-_GRID = np.logspace(-4, 4, 33)
+#: Equal rows are copies if some column has at least this share of the rows as values.
+_SAME = 0.5
 #: Quantile of the 90 % interval.
 _Z90 = 1.645
 
@@ -165,7 +166,7 @@ def recommend(
     Warns
     -----
     UserWarning
-        As :func:`.predict_risk`, or if many rows are copies of others.
+        As :func:`.predict_risk`, or if rows are copies of others: their labels are averaged.
 
     Examples
     --------
@@ -176,7 +177,7 @@ def recommend(
     >>> head.size, 20 < head.labels_needed < 80
     (10, True)
     """
-    _import_sklearn()
+    require_sklearn()
     goal = _Goal.of(target, target_r2, target_accuracy)
     generator, classes = as_rng(rng), None
     if goal.kind == "accuracy":
@@ -187,35 +188,36 @@ def recommend(
     pool = Pool.of(features, responses_used, unlabelled, order, generator)
     n = pool.x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
     checked, rows = pool_sizes(sizes, pool, _SIZES), as_option("rows", rows, ROWS)
-    parts = _parts(pool.x, groups, generator)
-    pilot = _Judge(pool, rows, n)
+    pool, copies, owner = _Copies.of(pool, groups)
+    parts = _parts(owner, generator)
+    pilot = _Judge(pool, rows, copies.distinct(n))
     curve = pilot.curve(checked)
     size = _choose(pilot, curve, parts)
     found = pool.moments(size, rows)  # says once what is wrong with so small a pilot
-    ridge, risk = _best(found, n)
-    replicates = [_Judge(pool.without(part), rows, n).moments(size) for part in parts]
-    risks = [_best(one, n, ridge)[1] for one in replicates]
+    ridge, risk = _best(found, pilot.n)
+    replicates = [pilot._replace(pool=pool.without(part)).moments(size) for part in parts]
+    risks = [_best(one, pilot.n, ridge)[1] for one in replicates]
     if classes is not None and goal.value is not None:
         needed, interval, notes = _needed_for_accuracy(goal.value, classes, n, generator)
     else:
         total = float(np.trace(pilot.moments(0).residual_covariance))
-        needed, interval, notes = _needed(goal, found, replicates, total, ridge)
-    if n >= _FAR * pool.x.shape[0]:
+        needed, interval, notes = _needed(goal, found, replicates, total, ridge, copies)
+    if pilot.n >= _FAR * pool.x.shape[0]:
         said = f"Refit when the labels are in: {pool.x.shape[0]} rows know this ridge only roughly."
         notes = (*notes, said)
-    estimator = _estimator(pool, order, size, ridge, features, classes is not None)
+    estimator = fresh_head(pool, order, size, copies.each * ridge, features, classes is not None)
     return Recommendation(
         n_samples=n,
         size=size,
-        ridge=ridge,
-        risk=risk,
+        ridge=copies.each * ridge,
+        risk=risk + copies.extra,
         standard_error=_jackknife(risks),
-        baseline=float(pilot.moments(0).parts(n, intercept=True).sum()),
-        floor=float(np.trace(found.residual_covariance)),
+        baseline=float(pilot.moments(0).parts(pilot.n, intercept=True).sum()) + copies.extra,
+        floor=float(np.trace(found.residual_covariance)) + copies.extra,
         target=goal.value,
         labels_needed=needed,
         labels_interval=interval,
-        curve=curve,
+        curve=copies.added_to(curve),
         estimator=estimator.fit(features, responses),
         notes=notes,
     )
@@ -281,18 +283,71 @@ def _best(moments: Moments, n: int, near: float | None = None) -> tuple[float, f
     return ridge, risk(ridge)
 
 
-def _parts(x: FloatArray, groups: Any, rng: np.random.Generator) -> list[NDArray[Any]]:
-    """Return the rows of each part that is left out; copies and groups stay together."""
-    _, owner = np.unique(x, axis=0, return_inverse=True)
-    owner = owner.ravel()
-    if groups is not None:
-        owner = as_classes("groups", groups, x.shape[0])[1]
-    count = int(owner.max()) + 1
-    if groups is None and count < 0.9 * x.shape[0]:
+class _Copies(NamedTuple):
+    """Rows that occur several times, several people's labels of one text, count as one.
+
+    A head fits the mean label of ``each`` copies; what the single labels of a row scatter about
+    their mean, ``scatter`` (q,), comes on top of its risk.
+    """
+
+    each: float
+    scatter: FloatArray
+
+    @classmethod
+    def of(cls, pool: Pool, groups: Any) -> tuple[Pool, _Copies, NDArray[Any]]:
+        """Return the pool without copies, what they were, and whose each row is."""
+        x, y = pool.x, pool.y
+        rows = x.shape[0]
+        owner = np.arange(rows) if groups is None else as_classes("groups", groups, rows)[1]
+        _, first, place = np.unique(x, axis=0, return_index=True, return_inverse=True)
+        place, count = place.ravel(), first.size
+        values = max((np.unique(column).size for column in x.T), default=0)
+        # Equal rows of columns with few values are no copies: they are drawn again.
+        if count > 0.9 * rows or count < 8 or values < _SAME * count:
+            return pool, cls(1.0, np.zeros(y.shape[1])), owner
+        times = np.bincount(place)
+        means = np.stack([np.bincount(place, column) for column in y.T], axis=1) / times[:, None]
+        scatter = np.square(y - means[place]).sum(axis=0) / (rows - count)
+        each = rows / count
         warn_caller(
-            f"features hold {count} different rows among {x.shape[0]}: copies count once in "
-            "standard errors, and the predicted risk may be too low"
+            f"features hold {count} different rows among {rows}: the labels of equal rows are "
+            f"averaged, and n labels taken for n/{each:.3g} rows"
         )
+        found = cls(each, scatter * (1 - 1 / each))
+        return pool._replace(x=x[first], y=means), found, owner[first]
+
+    @property
+    def extra(self) -> float:
+        """What is added to a risk."""
+        return float(self.scatter.sum())
+
+    def distinct(self, n: int) -> int:
+        """Return how many different rows n labels are of."""
+        return max(2, round(n / self.each))
+
+    def labels(self, rows: int | None) -> int | None:
+        """Return how many labels so many different rows have."""
+        return None if rows is None else round(self.each * rows)
+
+    def added_to(self, curve: RiskCurve) -> RiskCurve:
+        """Return the curve of single labels."""
+        if self.each == 1.0 or curve.noise is None or curve.per_output is None:
+            return curve
+        ridges = None if curve.ridges is None else self.each * curve.ridges
+        return replace(
+            curve,
+            risk=curve.risk + self.extra,
+            noise=curve.noise + self.extra,
+            per_output=curve.per_output + self.scatter,
+            n_samples=round(self.each * curve.n_samples) if curve.n_samples else curve.n_samples,
+            ridges=ridges,
+        )
+
+
+def _parts(owner: NDArray[Any], rng: np.random.Generator) -> list[NDArray[Any]]:
+    """Return the rows of each part that is left out; what has one owner stays together."""
+    names, owner = np.unique(owner, return_inverse=True)
+    count = names.size
     parts = np.array_split(rng.permutation(count), max(min(_GROUPS, count // 2), 1))
     return [np.flatnonzero(np.isin(owner, part)) for part in parts] if count > 1 else []
 
@@ -338,24 +393,27 @@ def _needed(
     replicates: list[Moments],
     total: float,
     ridge: float,
+    copies: _Copies,
 ) -> tuple[int | None, Interval, tuple[str, ...]]:
     """Return the labels that reach the goal, a 90 % interval, and what to say of them."""
     if goal.value is None:
         return None, (None, None), ()
-    level = goal.value if goal.kind == "risk" else (1 - goal.value) * total
+    level = goal.value if goal.kind == "risk" else (1 - goal.value) * (total + copies.extra)
     shown = f"A risk of {level:.3g}" if goal.kind == "risk" else f"R² = {goal.value:.3g}"
-    if level >= total:
-        return 2, (2, 2), (f"{shown} is no better than guessing the mean, {total:.3g}.",)
+    if level >= total + copies.extra:
+        guess = total + copies.extra
+        return 2, (2, 2), (f"{shown} is no better than guessing the mean, {guess:.3g}.",)
+    level -= copies.extra
     needed = _labels(found, level, ridge)
     # On the scale on which it is the error of the risk that is about normal.
     counts = [_labels(one, level, ridge) for one in replicates]
     logs = [np.log(count) if count else np.inf for count in counts]
-    floor = float(np.trace(found.residual_covariance))
+    floor = float(np.trace(found.residual_covariance)) + copies.extra
     if needed is None:
         least = [float(np.trace(m.residual_covariance)) for m in replicates]
         low = _labels(found, level + _Z90 * np.nan_to_num(_jackknife(least)), ridge)
         said = f"{shown} is beyond what more labels can reach: the best head has {floor:.3g}."
-        return None, (low, None), (said,)
+        return None, (copies.labels(low), None), (said,)
     error = _jackknife(logs)
     if np.isfinite(error):
         interval: Interval = (
@@ -364,6 +422,8 @@ def _needed(
         )
     else:
         interval = (min(round(np.exp(one)) for one in logs if np.isfinite(one)), None)
+    needed = copies.labels(needed)
+    interval = (copies.labels(interval[0]), copies.labels(interval[1]))
     high = "more than any number" if interval[1] is None else str(interval[1])
     said = f"{shown} needs {needed} labels (90 % interval {interval[0]} to {high})."
     return needed, interval, (said,)
@@ -432,43 +492,3 @@ def _fewest(reached: Callable[[int], bool]) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if reached(middle) else (middle, high)
     return high
-
-
-def _import_sklearn() -> None:
-    try:
-        import sklearn.frozen  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            "recommend needs scikit-learn 1.6 or later: pip install 'hmmtheory[practice]'"
-        ) from error
-
-
-def _estimator(
-    pool: Pool, order: str, size: int, ridge: float, features: Any, classes: bool
-) -> Any:
-    """Return the unfitted head; its choice of features does not depend on the rows it fits."""
-    from sklearn.compose import ColumnTransformer
-    from sklearn.decomposition import PCA
-    from sklearn.dummy import DummyClassifier, DummyRegressor
-    from sklearn.frozen import FrozenEstimator
-    from sklearn.linear_model import RidgeClassifierCV, RidgeCV
-    from sklearn.pipeline import make_pipeline
-
-    if size == 0:
-        return make_pipeline(DummyClassifier() if classes else DummyRegressor(strategy="mean"))
-    variance = float(pool.x[:, :size].var(axis=0).sum())
-    centre = ridge if 0 < ridge < np.inf else max(variance, np.finfo(float).tiny)
-    head = (RidgeClassifierCV if classes else RidgeCV)(alphas=centre * _GRID)
-    if order != "variance":
-        picked = pool.transform[:size].tolist()
-        return make_pipeline(ColumnTransformer([("first", "passthrough", picked)]), head)
-    mean, directions = pool.transform
-    components = PCA(n_components=size)
-    components.mean_, components.components_ = mean, directions[:, :size].T
-    components.n_components_, components.n_features_in_ = size, mean.size
-    names = list(getattr(features, "columns", []))
-    if names and all(isinstance(name, str) for name in names):
-        components.feature_names_in_ = np.array(names, dtype=object)
-    seen = np.vstack([pool.x, pool.unlabelled])[:, :size]
-    components.explained_variance_ = seen.var(axis=0, ddof=1)
-    return make_pipeline(FrozenEstimator(components), head)

@@ -1,0 +1,53 @@
+"""The head that a recommendation carries home: a scikit-learn pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hmmtheory.practice.features import Pool
+
+#: Penalties among which the fitted head chooses, in units of the predicted one.
+_GRID = np.logspace(-4, 4, 33)
+
+
+def require_sklearn() -> None:
+    """Raise where scikit-learn is missing or too old."""
+    try:
+        import sklearn.frozen  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "recommend needs scikit-learn 1.6 or later: pip install 'hmmtheory[practice]'"
+        ) from error
+
+
+def fresh_head(
+    pool: Pool, order: str, size: int, ridge: float, features: Any, classes: bool
+) -> Any:
+    """Return the unfitted head; its choice of features does not depend on the rows it fits."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.decomposition import PCA
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+    from sklearn.pipeline import make_pipeline
+
+    if size == 0:
+        return make_pipeline(DummyClassifier() if classes else DummyRegressor(strategy="mean"))
+    variance = float(pool.x[:, :size].var(axis=0).sum())
+    centre = ridge if 0 < ridge < np.inf else max(variance, np.finfo(float).tiny)
+    head = (RidgeClassifierCV if classes else RidgeCV)(alphas=centre * _GRID)
+    if order != "variance":
+        picked = pool.transform[:size].tolist()
+        return make_pipeline(ColumnTransformer([("first", "passthrough", picked)]), head)
+    mean, directions = pool.transform
+    components = PCA(n_components=size)
+    components.mean_, components.components_ = mean, directions[:, :size].T
+    components.n_components_, components.n_features_in_ = size, mean.size
+    names = list(getattr(features, "columns", []))
+    if names and all(isinstance(name, str) for name in names):
+        components.feature_names_in_ = np.array(names, dtype=object)
+    seen = np.vstack([pool.x, pool.unlabelled])[:, :size]
+    components.explained_variance_ = seen.var(axis=0, ddof=1)
+    return make_pipeline(FrozenEstimator(components), head)
