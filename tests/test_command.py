@@ -63,7 +63,7 @@ def test_each_command_says_what_its_function_says(folder: Path, capsys: Any) -> 
     assert found["labels_needed"] == advice.labels_needed
     assert found["risk"] == pytest.approx(advice.risk)
     assert "estimator" not in found
-    names = [one["name"] for one in answer(capsys, "diagnose", *files)]
+    names = [one["name"] for one in answer(capsys, "diagnose", *files)["findings"]]
     assert names == [one.name for one in diagnose(X, Y, 40).findings]
 
 
@@ -168,3 +168,11 @@ def test_python_dash_m_runs_it(folder: Path) -> None:
     assert bad.returncode == 2
     helped = subprocess.run([*words[:3], "-h"], capture_output=True, text=True, check=False)
     assert "examples:" in helped.stdout
+
+
+def test_a_verdict_against_it_is_an_exit_status(folder: Path, capsys: Any) -> None:
+    np.save(folder / "wild.npy", np.random.default_rng(1).standard_t(1.2, 90) * 5)
+    assert main(["diagnose", str(folder / "x.npy"), str(folder / "y.npy")]) == 0
+    assert "Trust the prediction" in capsys.readouterr().out
+    assert main(["diagnose", str(folder / "x.npy"), str(folder / "wild.npy")]) == 1
+    assert "Don't trust the prediction, because of heavy-tailed labels" in capsys.readouterr().out

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
+from scipy import stats
 
-from hmmtheory import diagnose
+from hmmtheory import Population, diagnose, head_risk, optimal_ridge
 from hmmtheory.practice.diagnosis import Diagnosis
 
 FloatArray = NDArray[np.float64]
@@ -127,3 +128,46 @@ def test_near_duplicates_are_counted_as_pairs_in_a_draw() -> None:
     found = diagnose(x, rng.standard_normal(400), n_samples=50)
     # 200 near pairs among 400·399/2, of which a draw of 50 holds 50·49/2.
     assert_allclose(found.near_duplicates, 200 / (400 * 399 / 2) * (50 * 49 / 2), rtol=1e-9)
+
+
+def test_the_verdict_names_a_share_that_holds_four_times_in_five() -> None:
+    rng = np.random.default_rng(31)
+    head = rng.standard_normal(20) / 5
+    truth = Population(np.eye(20), head[:, None], [[float(head @ head) + 1.0]])
+    right = (1 + 1 / 60) * head_risk(truth, 59, optimal_ridge(truth, 59)).total
+    held = []
+    for _ in range(40):
+        x = rng.standard_normal((120, 20))
+        found = diagnose(x, x @ head + rng.standard_normal(120), n_samples=60, rng=0)
+        assert found.trusted
+        assert "Trust the prediction" in found.verdict
+        held.append(abs(found.ridge_risk - right) <= found.error_share * found.ridge_risk)
+    assert np.mean(held) > 0.6  # 0.8 by design, less three standard errors of 40
+
+
+def test_heavy_tailed_labels_and_outlying_rows_are_not_trusted() -> None:
+    rng = np.random.default_rng(32)
+    x = rng.standard_normal((300, 10))
+    y = x[:, 0] + rng.standard_normal(300)
+    assert diagnose(x, y, rng=0).trusted
+    wild = diagnose(x, y + 3 * rng.standard_t(1.5, 300), rng=0)
+    assert "because of heavy-tailed labels" in wild.verdict
+    sink = x.copy()
+    sink[7] *= 400.0
+    assert "because of outlying rows" in diagnose(sink, y, rng=0).verdict
+    # In any units of the columns.
+    units = 10.0 ** rng.uniform(-6, 6, 10)
+    scaled = diagnose(x * units, y, rng=0)
+    assert scaled.outlying_rows == pytest.approx(diagnose(x, y, rng=0).outlying_rows)
+    # A class of one row in fifty is no heavy tail.
+    assert diagnose(x, (np.arange(300) % 50 == 0).astype(float), rng=0).label_tails == 0.0
+
+
+def test_the_findings_have_values_of_their_own() -> None:
+    rng = np.random.default_rng(33)
+    x, y = rng.standard_normal((200, 5)), rng.standard_normal(200) ** 3
+    found = diagnose(x, y, rng=0)
+    assert found.label_tails == pytest.approx(stats.kurtosis(y))
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    squares = (z**2).sum(axis=1)
+    assert found.outlying_rows == pytest.approx(squares.max() / np.median(squares))

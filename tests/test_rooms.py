@@ -44,7 +44,9 @@ MAY_IMPORT = {
     "practice._path": CHECKS,
     "practice.accuracy": TOOLS | {"practice.classes", "practice._path"},
     "practice.features": TOOLS | {"moments", "heads", "theory", "curves"},
-    "practice.diagnosis": TOOLS | {"samples", "plotting", "practice.features"},
+    "practice.diagnosis": TOOLS
+    | {"samples", "practice._picture", "practice.features", "practice.recommend"},
+    "practice._picture": {"plotting"},
     "practice.recommend": TOOLS
     | {"moments", "theory", "curves"}
     | {"practice._estimator", "practice.accuracy", "practice.classes", "practice.features"},
@@ -108,8 +110,6 @@ def test_the_picture_in_contributing_is_drawn_from_todays_imports() -> None:
 # Size.  Lines of code: neither docstrings nor comments nor blank lines.
 
 MODULE, FUNCTION = 350, 60
-#: Longer than they should be, and by how much at most.
-STILL_LONG = {"findings": 74}
 
 
 def code_lines(source: str) -> set[int]:
@@ -142,4 +142,4 @@ def test_a_module_and_a_function_can_be_taken_in_at_once(file: Path) -> None:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             own = len(lines & set(range(node.lineno, (node.end_lineno or 0) + 1)))
-            assert own <= STILL_LONG.get(node.name, FUNCTION), f"{node.name} has {own} lines"
+            assert own <= FUNCTION, f"{node.name} has {own} lines"

@@ -179,8 +179,8 @@ Answer = tuple[int, str, Any]
 def _diagnose(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
     _only_numbers(options, data)
     found = diagnose(data.features, data.labels, n_samples=options.labels, rng=0)
-    doubts = [one for one in found.findings if one.verdict == "caution"]
-    return int(bool(doubts)), str(found), [plain(one._asdict()) for one in found.findings]
+    findings = [plain(one._asdict()) for one in found.findings]
+    return int(not found.trusted), str(found), {"verdict": found.verdict, "findings": findings}
 
 
 def _predict(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:

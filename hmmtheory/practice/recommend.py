@@ -223,6 +223,39 @@ def recommend(
     )
 
 
+def forecast(features: Any, responses: Any, n_samples: int, rng: Any = 0) -> tuple[float, float]:
+    """Return the predicted risk of a head on all features with its best ridge, and its error.
+
+    Parameters
+    ----------
+    features, responses, n_samples, rng
+        As :func:`.recommend`.
+
+    Returns
+    -------
+    tuple of float
+        As :class:`.Recommendation`'s ``risk`` and ``standard_error``.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((300, 10))
+    >>> risk, error = forecast(x, x.sum(axis=1) / 3 + rng.standard_normal(300), 50)
+    >>> 1.0 < risk < 1.6, 0.02 < error / risk < 0.2
+    (True, True)
+    """
+    pool = Pool.of(features, responses, None, "given", rng)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # diagnose says it in its own words
+        pool, copies, owner = _Copies.of(pool, None)
+    judge = _Judge(pool, "elliptical", copies.distinct(n_samples))
+    size = pool.x.shape[1]
+    ridge, risk = _best(judge.moments(size), judge.n)
+    parts = _parts(owner, as_rng(rng))
+    others = (judge._replace(pool=pool.without(part)).moments(size) for part in parts)
+    return risk + copies.extra, _jackknife(_best(one, judge.n, ridge)[1] for one in others)
+
+
 class _Goal(NamedTuple):
     """The target: a ``"risk"``, an ``"r2"`` or an ``"accuracy"``."""
 

@@ -115,7 +115,8 @@ def _page(facts: _Facts, call: str) -> str:
     findings = escape(str(facts.findings))
     parts = [
         f"<h1>A linear head on {n} labels</h1>",
-        f'<p class="verdict">{escape(str(advice))}</p>',
+        f'<p class="verdict">{escape(facts.findings.verdict)}</p>',
+        f"<p>{escape(str(advice))}</p>",
         f"<table><tr><th></th><th>squared error</th></tr>{table}</table>",
         "<h2>What more labels buy</h2>",
         _figure(*_learning(facts)),
