@@ -24,6 +24,7 @@ from hmmtheory.theory import head_risk, optimal_ridge, risk_curve
 
 if TYPE_CHECKING:
     from hmmtheory.practice.accuracy import predict_accuracy
+    from hmmtheory.practice.compare import compare
     from hmmtheory.practice.diagnosis import diagnose
     from hmmtheory.practice.features import predict_risk, resample_risk_curve
     from hmmtheory.practice.recommend import recommend
@@ -42,6 +43,7 @@ __all__ = [
     "Representation",
     "RiskCurve",
     "TokenTask",
+    "compare",
     "cross_validation_scores",
     "diagnose",
     "fit_head",
@@ -60,6 +62,7 @@ __all__ = [
 
 #: The wings need pandas, joblib and more: each loads when one of its names is first asked for.
 _WINGS = {
+    "compare": "practice.compare",
     "diagnose": "practice.diagnosis",
     "predict_accuracy": "practice.accuracy",
     "predict_risk": "practice.features",

@@ -51,6 +51,8 @@ MAY_IMPORT = {
     | {"moments", "theory", "curves"}
     | {"practice._estimator", "practice.accuracy", "practice.classes", "practice.features"},
     "practice._estimator": {"practice.features"},
+    "practice.compare": TOOLS
+    | {"moments", "practice._path", "practice.classes", "practice.features"},
     "practice.files": set(),
     "practice.report": TOOLS
     | {"curves", "practice.features", "practice.diagnosis", "practice.recommend"},

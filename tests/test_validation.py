@@ -18,6 +18,7 @@ from hmmtheory import (
     Representation,
     RiskCurve,
     TokenTask,
+    compare,
     cross_validation_scores,
     diagnose,
     fit_head,
@@ -236,6 +237,11 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
          "target_accuracy": None, "groups": None},
     ),
     "diagnose": (diagnose, {**ROWS, "n_samples": 9, "rng": 0}),
+    "compare": (
+        compare,
+        {"representations": {"a": ROWS["features"], "b": ROWS["features"][:, :1]},
+         "labels": ROWS["responses"], "n_samples": 9, "groups": None, "rng": 0},
+    ),
     "report_html": (report_html, {**ROWS, "n_samples": 9, "call": ""}),
     "document_inflation": (
         document_inflation,
@@ -430,6 +436,13 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         )
         if argument in CALLS[name][1]
     ],
+    ("compare", "representations",
+     [None, {}, {"a": np.ones((30, 2))}, [np.ones((30, 2))] * 2,
+      {"a": np.ones((30, 2)), "b": np.ones((29, 2))}]),
+    ("compare", "labels", [NAN * np.ones(30), np.ones(29), None, ["a"] * 30]),
+    ("compare", "n_samples", [0, 1, -1, 1.5, True, "3", NAN]),
+    ("compare", "groups", [[0] * 29, [None] * 30, np.ones((30, 2)), 1.0]),
+    ("compare", "rng", RNG),
     ("report_html", "call", [None, 1, b"x"]),
     ("predict_accuracy", "features",
      [np.ones(30), NAN * np.ones((30, 2)), None, RAGGED, np.ones((1, 2))]),
@@ -640,6 +653,7 @@ def test_every_argument_of_every_entry_point_is_in_the_table() -> None:
     assert expected - spoilt - {("Population.next_token", "hmm")} == set()
     results = {
         "AccuracyForecast",
+        "Comparison",
         "Diagnosis",
         "EllipticalFactors",
         "Factors",

@@ -1,0 +1,223 @@
+"""Which frozen features?  Models, layers and poolings, compared by the head each will carry."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hmmtheory._checks import FloatArray, as_count, as_rng
+from hmmtheory._trials import one_blas_thread
+from hmmtheory.moments import Moments
+from hmmtheory.practice._path import ridge_path
+from hmmtheory.practice.classes import as_classes
+from hmmtheory.practice.features import Pool
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+#: Draws for the chance of being best.
+_DRAWS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several frozen features, by the predicted risk of their best ridge heads on n labels.
+
+    Attributes
+    ----------
+    names : tuple of str, length k
+        What was compared.
+    n_samples : int
+        n, the number of labels of the heads to come.
+    risk, standard_error : ndarray, shape (k,)
+        Predicted risks, and their standard errors from having only N labelled rows.
+    difference, difference_error : ndarray, shape (k, k)
+        Risk of row less risk of column, and its standard error, which is far smaller than those
+        of the two risks where both err on the same rows.
+    chance_best : ndarray, shape (k,)
+        How probable it is that each has the least risk, in the normal approximation.
+    baseline : float
+        The risk of predicting the training mean.
+    """
+
+    names: tuple[str, ...]
+    n_samples: int
+    risk: FloatArray
+    standard_error: FloatArray
+    difference: FloatArray
+    difference_error: FloatArray
+    chance_best: FloatArray
+    baseline: float
+
+    @property
+    def best(self) -> str:
+        """The name of the least predicted risk."""
+        return self.names[int(np.argmin(self.risk))]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table, the best first: risk, its distance to the best, chance of being best."""
+        import pandas as pd
+
+        first = int(np.argmin(self.risk))
+        table = pd.DataFrame(
+            {
+                "risk": self.risk,
+                "standard_error": self.standard_error,
+                "over_best": self.difference[:, first],
+                "over_best_error": self.difference_error[:, first],
+                "chance_best": self.chance_best,
+            },
+            index=pd.Index(self.names, name="features"),
+        )
+        return table.sort_values("risk", kind="stable")
+
+    def __repr__(self) -> str:
+        return f"Comparison(best {self.best!r} of {len(self.names)}, n_samples={self.n_samples})"
+
+    def __str__(self) -> str:
+        table = self.to_frame().map("{:.3g}".format)
+        return (
+            f"Heads of {self.n_samples} labels; {self.baseline:.3g} without features.\n"
+            f"{table.to_string()}"
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw how far each is from the best, ±2 paired standard errors.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; the current axes if omitted.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+        """
+        import matplotlib.pyplot as plt
+
+        ax = plt.gca() if ax is None else ax
+        table = self.to_frame()[::-1]
+        ax.errorbar(
+            table["over_best"], table.index.tolist(), xerr=2 * table["over_best_error"], fmt="o"
+        )
+        ax.axvline(0.0, color="grey", linewidth=1)
+        ax.set_xlabel(f"risk over the best, {self.n_samples} labels")
+        return ax
+
+
+def compare(
+    representations: Mapping[str, Any],
+    labels: Any,
+    n_samples: int,
+    groups: Any = None,
+    rng: Any = 0,
+) -> Comparison:
+    r"""Compare frozen features of the same rows by the head that each will carry on n labels.
+
+    The risk of a ridge head on N labels is its leave-one-out error at the best penalty; the
+    theory takes it to n labels (Theorem 4.4).  Leave-one-out errors are paired row by row, so
+    that a difference has an error of its own (empirical for real features).
+
+    Parameters
+    ----------
+    representations : mapping of str to array_like, each of shape (N, p)
+        Features by name: models, layers, poolings; the p may differ.
+    labels : array_like, shape (N, q) or (N,)
+        Labels of the rows, as numbers.
+    n_samples : int
+        n >= 2, the number of labels of the heads to come; N does not limit it.
+    groups : array_like, shape (N,), optional
+        Whose row it is: rows of one person err together.
+    rng : int, Generator, SeedSequence or None
+        Draws for the chance of being best.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    ValueError
+        If fewer than two representations are given, their rows differ, N < 8, or as
+        :func:`.predict_risk`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((200, 10))
+    >>> y = x.sum(axis=1) / 3 + rng.standard_normal(200)
+    >>> found = compare({"all": x, "half": x[:, :5]}, y, n_samples=100)
+    >>> found.best, bool(found.chance_best[0] > 0.99)
+    ('all', True)
+    """
+    given: Any = representations
+    if not isinstance(given, Mapping) or len(given) < 2:
+        raise ValueError(
+            "representations must be a mapping of at least two names to feature arrays; "
+            f"got {type(given).__name__}"
+        )
+    n = as_count("n_samples", n_samples, minimum=2)
+    counts = {np.shape(features)[:1] for features in given.values()}
+    if len(counts) > 1:
+        shapes = ", ".join(f"{name} {np.shape(features)}" for name, features in given.items())
+        raise ValueError(f"representations must have the same rows; got shapes {shapes}")
+    pools = {}
+    for name, features in given.items():
+        try:
+            pools[str(name)] = Pool.of(features, labels, None, "given", None)
+        except ValueError as error:
+            said = str(error)
+            if said.startswith("responses"):
+                raise ValueError(f"labels{said.removeprefix('responses')}") from error
+            raise ValueError(f"representations[{name!r}]: {said}") from error
+    count = next(iter(pools.values())).x.shape[0]
+    if count < 8:
+        raise ValueError(f"representations must have at least 8 rows; got {count}")
+    owner = np.arange(count) if groups is None else as_classes("groups", groups, count)[1]
+    with one_blas_thread():
+        errors = np.array([_errors(pool, n) for pool in pools.values()])
+    # Sums over owners scatter; a mean's error is that of their sum.
+    sums = np.stack([np.bincount(owner, one - one.mean()) for one in errors])
+    owners = sums.shape[1]
+    covariance = sums @ sums.T / count**2 * owners / max(owners - 1, 1)
+    risk, variance = errors.mean(axis=1), np.diag(covariance)
+    spread = np.clip(variance[:, None] + variance - 2 * covariance, 0.0, None)
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.clip(values, 0.0, None))
+    draws = risk + as_rng(rng).standard_normal((_DRAWS, risk.size)) @ root.T
+    winners = np.bincount(draws.argmin(axis=1), minlength=risk.size)
+    y = next(iter(pools.values())).y
+    return Comparison(
+        names=tuple(pools),
+        n_samples=n,
+        risk=risk,
+        standard_error=np.sqrt(variance),
+        difference=risk[:, None] - risk,
+        difference_error=np.sqrt(spread),
+        chance_best=winners / _DRAWS,
+        baseline=float(y.var(axis=0, ddof=1).sum()) * (1 + 1 / n),
+    )
+
+
+def _errors(pool: Pool, n: int) -> FloatArray:
+    """Return each row's squared error, by heads that lack it, as if they had n labels (N,)."""
+    x, y = pool.x - pool.x.mean(axis=0), pool.y
+    spread = np.abs(x).max(axis=0, initial=0.0)
+    path = ridge_path(x[:, spread > 0], y)
+    squares = np.square(path.residuals).sum(axis=2)
+    alone = np.square(y - y.mean(axis=0)).sum(axis=1) * (len(y) / (len(y) - 1)) ** 2
+    squares = np.vstack([squares, alone])
+    best = squares[int(np.argmin(squares.mean(axis=1)))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        moments = Moments.from_samples(pool.x, y)
+    there, here = (
+        float(moments.parts(m, moments.optimal_ridge(m, intercept=True), intercept=True).sum())
+        for m in (n, max(len(y) - 1, 2))
+    )
+    return np.asarray(best * there / here) if here > 0 else best

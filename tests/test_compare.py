@@ -1,0 +1,108 @@
+"""Which frozen features: against truth by trained heads, and errors that pair."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from numpy.typing import NDArray
+from scipy import stats
+
+from hmmtheory import Population, compare, head_risk, optimal_ridge
+from hmmtheory.practice.compare import Comparison
+
+P = 30
+HEAD = 0.5 / np.sqrt(np.arange(1, P + 1))
+
+
+def draw(rows: int, seed: int) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.float64]]:
+    """Three views of the same state: noise-free but short, noisy and whole, and pure noise."""
+    rng = np.random.default_rng(seed)
+    state = rng.standard_normal((rows, P))
+    label = state @ HEAD + 0.5 * rng.standard_normal(rows)
+    views = {
+        "short": state[:, :6],
+        "noisy": state + 0.5 * rng.standard_normal((rows, P)),
+        "noise": rng.standard_normal((rows, 5)),
+    }
+    return views, label
+
+
+def truth(name: str, n: int) -> float:
+    total = HEAD @ HEAD + 0.25
+    if name == "noise":
+        return float(total * (1 + 1 / n))
+    gain, size = (1.0, 6) if name == "short" else (1.0 + 0.25, P)
+    cross = HEAD[:size, None]
+    population = Population(gain * np.eye(size), cross, [[total]])
+    ridge = optimal_ridge(population, n - 1)
+    return float((1 + 1 / n) * head_risk(population, n - 1, ridge).total)
+
+
+def test_the_crossing_is_seen_from_one_pilot() -> None:
+    few, many = 20, 2000
+    assert truth("short", few) < truth("noisy", few)
+    assert truth("noisy", many) < truth("short", many)
+    views, label = draw(400, 1)
+    assert compare(views, label, few).best == "short"
+    found = compare(views, label, many)
+    assert found.best == "noisy"
+    assert found.chance_best[1] > 0.9
+    assert found.to_frame().index[0] == "noisy"
+    for name, risk in zip(found.names, found.risk, strict=True):
+        assert abs(risk / truth(name, many) - 1) < 0.25
+
+
+@pytest.mark.parametrize("n", [50, 600])
+def test_differences_have_errors_that_cover(n: int) -> None:
+    right = truth("short", n) - truth("noisy", n)
+    found = [compare(*draw(150, 100 + k), n) for k in range(60)]
+    scores = np.array([(f.difference[0, 1] - right) / f.difference_error[0, 1] for f in found])
+    assert (np.abs(scores) < 1.96).mean() > 0.8
+    # Less than the two risks' own errors would give.
+    alone = np.array([np.hypot(*f.standard_error[:2]) for f in found])
+    assert np.mean([f.difference_error[0, 1] for f in found]) < alone.mean()
+
+
+def test_equal_features_do_not_differ_and_units_do_not_matter() -> None:
+    views, label = draw(120, 3)
+    x = views["noisy"]
+    twins = compare({"a": x, "b": x.copy(), "c": x[:, ::-1]}, label, 200)
+    assert_allclose(twins.difference, 0.0, atol=1e-9 * twins.risk[0])
+    assert_allclose(twins.difference_error, 0.0, atol=1e-6 * twins.risk[0])
+    plain = compare(views, label, 200)
+    units = compare({k: 1e6 * v + 3e6 for k, v in views.items()}, label * 1e-3, 200)
+    assert_allclose(units.risk, 1e-6 * plain.risk, rtol=1e-6)
+    assert_allclose(units.chance_best, plain.chance_best, atol=0.02)
+
+
+def test_groups_widen_the_errors() -> None:
+    views, label = draw(60, 4)
+    four = {k: np.repeat(v, 4, axis=0) for k, v in views.items()}
+    jitter = np.random.default_rng(5).standard_normal
+    four = {k: v + 1e-6 * jitter(v.shape) for k, v in four.items()}
+    people = np.repeat(np.arange(60), 4)
+    alone = compare(four, np.repeat(label, 4), 200)
+    together = compare(four, np.repeat(label, 4), 200, groups=people)
+    assert (together.standard_error > 1.6 * alone.standard_error).all()
+
+
+def test_it_prints_and_plots() -> None:
+    views, label = draw(120, 6)
+    found = compare(views, label, 200)
+    assert isinstance(found, Comparison)
+    assert "Heads of 200 labels" in str(found)
+    assert found.plot().get_xlabel() == "risk over the best, 200 labels"
+    assert found.chance_best.sum() == pytest.approx(1.0)
+    same = compare(views, label, 200)
+    assert same.chance_best.tolist() == found.chance_best.tolist()
+    first = stats.rankdata(found.risk)
+    assert found.names[int(first.argmin())] == found.best
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    views, label = draw(40, 7)
+    with pytest.raises(ValueError, match="at least two names"):
+        compare({"short": views["short"]}, label, 20)
+    with pytest.raises(ValueError, match="same rows; got shapes a"):
+        compare({"a": views["short"], "b": views["short"][:30]}, label, 20)
+    with pytest.raises(ValueError, match=r"representations\['b'\]: features"):
+        compare({"a": views["short"], "b": np.full((40, 2), np.nan)}, label, 20)
