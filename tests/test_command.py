@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hmmtheory import diagnose, predict_accuracy, predict_risk, recommend
+from hmmtheory import compare, diagnose, predict_accuracy, predict_risk, recommend
 from hmmtheory.practice.command import main
 
 RNG = np.random.default_rng(5)
@@ -176,3 +176,14 @@ def test_a_verdict_against_it_is_an_exit_status(folder: Path, capsys: Any) -> No
     assert "Trust the prediction" in capsys.readouterr().out
     assert main(["diagnose", str(folder / "x.npy"), str(folder / "wild.npy")]) == 1
     assert "Don't trust the prediction, because of heavy-tailed labels" in capsys.readouterr().out
+
+
+def test_features_are_compared_by_name(folder: Path, capsys: Any) -> None:
+    np.save(folder / "half.npy", X[:, 3:])
+    words = [f"all={folder / 'x.npy'}", f"half={folder / 'half.npy'}", folder / "y.npy"]
+    found = answer(capsys, "compare", *words, "--labels", 40)
+    expected = compare({"all": X, "half": X[:, 3:]}, Y, 40)
+    np.testing.assert_allclose(found["risk"], expected.risk, rtol=1e-9)
+    assert found["names"] == ["all", "half"]
+    assert main(["compare", str(folder / "x.npy"), str(words[1]), str(words[2])]) == 2
+    assert "must be NAME=FILE" in capsys.readouterr().err

@@ -58,6 +58,7 @@ MAY_IMPORT = {
     | {"curves", "practice.features", "practice.diagnosis", "practice.recommend"},
     "practice.command": {
         "practice.accuracy",
+        "practice.compare",
         "practice.diagnosis",
         "practice.features",
         "practice.files",

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from hmmtheory.practice.accuracy import predict_accuracy
+from hmmtheory.practice.compare import compare
 from hmmtheory.practice.diagnosis import diagnose
 from hmmtheory.practice.features import predict_risk
 from hmmtheory.practice.files import as_numbers, choose, read_table
@@ -31,6 +32,7 @@ examples:
   hmmtheory predict   states.npy ratings.npy --labels 200
   hmmtheory predict   table.csv --label species --labels 200
   hmmtheory recommend table.parquet --label price --target 0.4 --json
+  hmmtheory compare   ten=layer10.npy last=layer30.npy ratings.npy --labels 200
   hmmtheory report    states.npz:layer20 ratings.csv --labels 200 --html head.html
 
 exit status: 0 answered, 1 answered and the answer is not to, 2 no answer.
@@ -105,14 +107,19 @@ def _parser() -> argparse.ArgumentParser:
         "diagnose": "what in these rows makes a prediction wrong",
         "predict": "the error of a head on n labels, or the accuracy of a classifier",
         "recommend": "which size and ridge, and how many labels a target needs",
+        "compare": "which of several features carries the best head on n labels",
         "report": "all of it on one HTML page",
     }
     for name, text in said.items():
         one = commands.add_parser(
             name, help=text, description=text, epilog=_EXAMPLES, formatter_class=form
         )
-        one.add_argument("features", metavar="FEATURES")
-        one.add_argument("labels_file", metavar="LABELS", nargs="?")
+        if name == "compare":
+            one.add_argument("features", metavar="NAME=FEATURES", nargs="+")
+            one.add_argument("labels_file", metavar="LABELS")
+        else:
+            one.add_argument("features", metavar="FEATURES")
+            one.add_argument("labels_file", metavar="LABELS", nargs="?")
         one.add_argument("--labels", type=int, metavar="N", help="labels planned for; all rows")
         one.add_argument(
             "--label", action="append", default=[], metavar="NAME", help="label column"
@@ -131,6 +138,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read(options: argparse.Namespace) -> _Data:
+    if options.command == "compare":
+        return _read_several(options)
     table, place = read_table(options.features), options.features
     if options.labels_file is None:
         if not options.label:
@@ -156,6 +165,17 @@ def _read(options: argparse.Namespace) -> _Data:
             print("labels are not numbers: taken as classes", file=sys.stderr)
         return _Data(as_numbers(table, place), column, True)
     return _Data(as_numbers(table, place), as_numbers(labels, where), False)
+
+
+def _read_several(options: argparse.Namespace) -> _Data:
+    tables = {}
+    for word in options.features:
+        name, _, place = word.partition("=")
+        if not place or name in tables:
+            raise ValueError(f"each of the features must be NAME=FILE, once; got {word!r}")
+        tables[name] = as_numbers(choose(read_table(place), place, options.column), place)
+    place = options.labels_file
+    return _Data(tables, as_numbers(choose(read_table(place), place, options.label), place), False)
 
 
 def _are_names(labels: Any) -> bool:
@@ -201,6 +221,12 @@ def _recommend(options: argparse.Namespace, data: _Data, words: list[str]) -> An
     return int(missed), str(found), plain(found)
 
 
+def _compare(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
+    n = len(data.labels) if options.labels is None else int(options.labels)
+    found = compare(data.features, data.labels, n)
+    return 0, str(found), plain(found)
+
+
 def _report(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
     _only_numbers(options, data)
     call = shlex.join(["hmmtheory", *words])
@@ -213,6 +239,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, _Data, list[str]], Answer]] =
     "diagnose": _diagnose,
     "predict": _predict,
     "recommend": _recommend,
+    "compare": _compare,
     "report": _report,
 }
 
