@@ -28,7 +28,11 @@ KERNELS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX")
 #: Beyond what every x86-64 has.
 SIMD = "SSE42 AVX F16C FMA3 AVX2 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL"
 #: Tests that compute no number of the theory, or that start kernels and browsers of their own.
-OTHER = ("browser", "build", "explorer", "launch", "notebooks", "plotting", "studies")
+OTHER = (
+    "browser", "build", "command", "docstrings", "edit", "explorer", "fingerprint", "fuzz",
+    "last_digits", "launch", "mutants", "notebooks", "pages", "plotting", "release", "rooms",
+    "studies", "validation",
+)  # fmt: skip
 PROBE = """
 import json, numpy, scipy.linalg, threadpoolctl
 found = [i for i in threadpoolctl.threadpool_info() if i["user_api"] == "blas"]
