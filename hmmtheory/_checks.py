@@ -100,7 +100,7 @@ def _from_frame(name: str, frame: Any) -> FloatArray:
 
 
 def _from_sequence(name: str, value: Any) -> FloatArray:
-    if hasattr(value, "toarray"):
+    if hasattr(type(value), "toarray"):
         raise ValueError(f"{name} must be dense; got a sparse array (pass its .toarray())")
     rows = value if isinstance(value, list | tuple) else [value]
     masked = sum(int(np.ma.getmaskarray(row).sum()) for row in rows if np.ma.isMaskedArray(row))
@@ -112,7 +112,7 @@ def _from_sequence(name: str, value: Any) -> FloatArray:
             raise TypeError("not an array")
         return _from_raw(raw)
     except Exception as error:  # any, since a tensor's own error may be of any type
-        hint = " (pass .detach().cpu().float().numpy())" if hasattr(value, "detach") else ""
+        hint = " (pass .detach().cpu().float().numpy())" if hasattr(type(value), "detach") else ""
         raise ValueError(
             f"{name} must hold real numbers in a rectangular array; "
             f"got {type(value).__name__}: {' '.join(str(error).split())}{hint}"
@@ -142,6 +142,24 @@ def _place(index: NDArray[np.int64], frame: Any) -> str:
         return f"at position {', '.join(map(str, index))}"
     column = index[1] if frame is None else repr(frame.columns[index[1]])
     return f"in row {index[0]}, column {column}"
+
+
+def as_given(name: str, value: Any) -> Any:
+    """Return what other libraries take: a data frame of float64 columns, or an array."""
+    frame, array = _as_frame(value), as_array(name, value)
+    if frame is None or frame is not value:
+        return array
+    return type(frame)(array, columns=frame.columns, index=frame.index)
+
+
+def as_column(name: str, value: Any) -> NDArray[Any]:
+    """Return labels of any type as a NumPy array; a tensor's own error is turned into ours."""
+    try:
+        return np.asarray(value.to_numpy() if hasattr(type(value), "to_numpy") else value)
+    except Exception as error:
+        raise ValueError(
+            f"{name} must hold one label a row; got {type(value).__name__}: {error}"
+        ) from error
 
 
 def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None]) -> FloatArray:
@@ -217,7 +235,7 @@ def _are_whole(value: Any) -> bool:
 
 def _names(table: Any) -> list[Any]:
     """Return the names of a data frame's columns; none if it is something else."""
-    names = list(getattr(table, "columns", ()))
+    names = list(table.columns) if hasattr(type(table), "columns") else []
     return names if _as_frame(table) is table or all(isinstance(n, str) for n in names) else []
 
 
@@ -302,6 +320,41 @@ def as_number(
     return number
 
 
+def as_scale(name: str, value: Any, *, positive: bool = False) -> float:
+    """Return a standard deviation, zero or of an ordinary size: its square is an exact number."""
+    number = as_number(name, value, minimum=0.0, maximum=LARGEST, open_minimum=positive)
+    if 0.0 < number < 1 / LARGEST:
+        raise ValueError(
+            f"{name} must be a number in [{1 / LARGEST:g}, {LARGEST:g}]"
+            f"{'' if positive else ' or 0'}; got {shown(value)}"
+        )
+    return number
+
+
+def as_a(kind: str, name: str, value: Any) -> Any:
+    """Return `value` if its class, or one that it inherits from, has the name `kind`."""
+    if kind not in (c.__name__ for c in type(value).__mro__):
+        raise ValueError(f"{name} must be a {kind}; got {shown(value)}")
+    return value
+
+
+def as_items(name: str, value: Any, of: str) -> list[Any]:
+    """Return what `value` holds as a list; `of` says what that should be."""
+    try:
+        if isinstance(value, str | bytes | dict):
+            raise TypeError("not a sequence")
+        return list(value)
+    except Exception as error:
+        raise ValueError(f"{name} must be a sequence of {of}; got {shown(value)}") from error
+
+
+def as_function(name: str, value: Any) -> Any:
+    """Return `value` if it can be called."""
+    if not callable(value):
+        raise ValueError(f"{name} must be a function; got {shown(value)}")
+    return value
+
+
 def as_count(name: str, value: Any, *, minimum: int = 1, maximum: int | None = None) -> int:
     """Return `value` as an int within [minimum, maximum]."""
     wanted = f"an integer >= {minimum}" + ("" if maximum is None else f" and <= {maximum}")
@@ -348,7 +401,7 @@ def as_sizes(value: Any, maximum: int) -> NDArray[np.int64]:
     """Return strictly increasing model sizes within [0, maximum]."""
     try:
         sizes = np.asarray(value if isinstance(value, np.ndarray) else list(value))
-    except (TypeError, ValueError) as error:
+    except Exception as error:
         raise ValueError(f"sizes must be a sequence of integers; got {shown(value)}") from error
     if np.ma.is_masked(value):
         raise ValueError(f"sizes must have no missing values; got {shown(value)}")
@@ -389,7 +442,7 @@ def as_rng(value: Any) -> np.random.Generator:
     """Return ``numpy.random.default_rng(value)``, naming the argument if it can't."""
     try:
         return np.random.default_rng(value)
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:
         raise ValueError(
             f"rng must be what numpy.random.default_rng accepts; got {shown(value)}"
         ) from error

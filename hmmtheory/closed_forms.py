@@ -11,7 +11,7 @@ import numpy as np
 import sympy as sp
 from numpy.typing import ArrayLike
 
-from hmmtheory._checks import FloatArray, as_count, as_number, as_sizes
+from hmmtheory._checks import FloatArray, as_count, as_number, as_scale, as_sizes
 
 #: The symbols of every expression here; the book's names.
 SYMBOLS: dict[str, sp.Symbol] = {
@@ -397,6 +397,6 @@ def _checked(
         as_count("dim", dim),
         as_count("n_samples", n_samples),
         as_number("persistence", persistence, minimum=0.0, maximum=1.0, open_maximum=True),
-        as_number("signal", signal, minimum=0.0, open_minimum=True),
-        as_number("noise_std", noise_std, minimum=0.0, open_minimum=True),
+        as_scale("signal", signal, positive=True),
+        as_scale("noise_std", noise_std, positive=True),
     )

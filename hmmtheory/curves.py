@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmmtheory._checks import FloatArray, as_array, as_count, as_number, as_sizes
+from hmmtheory._checks import (
+    FloatArray,
+    as_a,
+    as_array,
+    as_count,
+    as_items,
+    as_number,
+    as_sizes,
+    shown,
+)
 from hmmtheory._trials import Tally
 
 if TYPE_CHECKING:
@@ -108,13 +117,21 @@ class RiskCurve:
                     f"{name} must have {sizes.size} rows in {wanted} dimension(s); "
                     f"got shape {array.shape}"
                 )
+            if name in (*_DRAW, "ridges") and np.isnan(array).any():
+                raise ValueError(f"{name} must hold numbers; got NaN")
             if name == "trials":
+                if not ((array >= 0) & (array <= 2.0**53) & (array == np.rint(array))).all():
+                    raise ValueError(f"trials must hold whole numbers >= 0; got {shown(value)}")
                 array = array.astype(np.int64)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-        as_count("n_samples", self.n_samples)
-        as_count("n_trials", self.n_trials, minimum=0)
-        as_number("ridge", self.ridge, minimum=0.0, allow_infinite=True)
+        ridge = as_number("ridge", self.ridge, minimum=0.0, allow_infinite=True)
+        for name, value in (
+            ("n_samples", as_count("n_samples", self.n_samples)),
+            ("n_trials", as_count("n_trials", self.n_trials, minimum=0)),
+            ("ridge", ridge),
+        ):
+            object.__setattr__(self, name, value)
         if not isinstance(self.label, str):
             raise ValueError(f"label must be a string; got {self.label!r}")
 
@@ -207,7 +224,8 @@ class RiskCurve:
         >>> both.risk.tolist(), both.standard_error.round(3).tolist(), both.n_trials
         ([1.5], [0.408], 4)
         """
-        found = list(curves)
+        given = as_items("curves", curves, "curves")
+        found: list[RiskCurve] = [as_a("RiskCurve", "curves", curve) for curve in given]
         if not found or any(curve.n_trials == 0 for curve in found):
             raise ValueError(
                 "curves must be one or more simulations; got none, or theory among them"

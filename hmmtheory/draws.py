@@ -14,7 +14,7 @@ import numpy as np
 import scipy  # scipy.special loads when it is first used
 from numpy.typing import ArrayLike
 
-from hmmtheory._checks import FloatArray, as_array, as_count, as_rng
+from hmmtheory._checks import FloatArray, as_a, as_array, as_count, as_rng, shown
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.factors import effective_ridge
 from hmmtheory.moments import Moments
@@ -231,8 +231,8 @@ class RiskDistribution:
         """
         levels = as_array("q", q)
         if ((levels < 0) | (levels > 1)).any():
-            raise ValueError(f"q must be within [0, 1]; got {levels.min():g} to {levels.max():g}")
-        if not self._is_scalar:
+            raise ValueError(f"q must be within [0, 1]; got {shown(q)}")
+        if not self._is_scalar and levels.size:
             return np.asarray(self.noise + np.quantile(self._draws, levels))
         found = [self._quantile(float(level)) for level in levels.ravel()]
         return np.asarray(self.noise + np.reshape(found, levels.shape))
@@ -373,7 +373,8 @@ def risk_distribution(population: Population, n_samples: int) -> RiskDistributio
     >>> law.exact, law.mean, round(law.median, 2)
     (True, inf, 19.23)
     """
-    return law_of(population.moments, as_count("n_samples", n_samples))
+    moments = as_a("Population", "population", population).moments
+    return law_of(moments, as_count("n_samples", n_samples))
 
 
 def law_of(moments: Moments, n: int) -> RiskDistribution:

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hmmtheory._checks import FloatArray, as_array, as_count, as_number, as_order
+from hmmtheory._checks import (
+    LARGEST,
+    FloatArray,
+    as_array,
+    as_count,
+    as_number,
+    as_order,
+    shown,
+)
 from hmmtheory.uniform import gap_of, mismatch, sums_of, uniform_factors
 
 #: With order="uniform", a ridge below this share of the largest eigenvalue counts as none.
@@ -84,7 +92,7 @@ def risk_factors(
     """
     t, m = _checked_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)
-    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    lam = _as_ridge(ridge, t)
     order = as_order(order)
     nu = as_number("kurtosis", kurtosis, minimum=-2.0) if order != 1 else 0.0
     rank = round(float(m.sum()))
@@ -144,7 +152,7 @@ def uniform_error(
     """
     t, m = _checked_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)
-    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    lam = _as_ridge(ridge, t)
     scale = float(t.max(initial=0.0))
     exact = lam <= _NO_RIDGE * scale and m.sum() <= n
     if exact or np.isinf(lam) or scale - t.min(initial=scale) <= 1e-9 * scale:
@@ -209,7 +217,7 @@ def elliptical_factors(
     """
     t, m = _checked_spectrum(eigenvalues, None)
     n = as_count("n_samples", n_samples)
-    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    lam = _as_ridge(ridge, t)
     order = as_order(order)
     tau = as_array("row_scales", row_scales)
     if tau.ndim != 1 or (tau < 0).any() or not tau.any():
@@ -360,16 +368,28 @@ def _checked_spectrum(
     eigenvalues: ArrayLike, multiplicities: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
     t = as_array("eigenvalues", eigenvalues)
-    if t.ndim != 1 or (t <= 0).any():
+    least, most = LARGEST**-2, LARGEST**2
+    if t.ndim != 1 or (t < least).any() or (t > most).any():
         raise ValueError(
-            f"eigenvalues must be a vector of positive finite numbers; got {eigenvalues!r}"
+            f"eigenvalues must be a vector of positive numbers between {least:g} and {most:g}; "
+            f"got {shown(eigenvalues)}"
         )
     m = np.ones_like(t) if multiplicities is None else as_array("multiplicities", multiplicities)
-    if m.shape != t.shape or (m <= 0).any():
+    if m.shape != t.shape or (m < 1e-9).any() or (m > 2.0**53).any():
         raise ValueError(
-            f"multiplicities must be {t.size} positive finite numbers; got {multiplicities!r}"
+            f"multiplicities must be {t.size} numbers between 1e-9 and 2**53; "
+            f"got {shown(multiplicities)}"
         )
     return t, m
+
+
+def _as_ridge(value: Any, t: FloatArray) -> float:
+    """Return a penalty; beside the eigenvalues one may be so small that it is none, or infinite."""
+    lam = as_number("ridge", value, minimum=0.0, allow_infinite=True)
+    scale = float(t.max(initial=0.0))
+    if lam > 1e290 * scale > 0:
+        return float("inf")
+    return lam if lam > 1e-290 * scale else 0.0
 
 
 def _asymptotic(

@@ -17,6 +17,7 @@ from hmmtheory._checks import (
     as_matrix,
     as_number,
     as_rng,
+    as_scale,
     warn_caller,
 )
 from hmmtheory._linalg import row_graded_system
@@ -74,7 +75,7 @@ class GaussianHMM:
         radius = float(np.abs(linalg.eigvals(matrix)).max())
         if radius >= 1.0:
             raise ValueError(f"transition must have spectral radius below 1; got {radius:.6g}")
-        noise_std = as_number("noise_std", self.noise_std, minimum=0.0, open_minimum=True)
+        noise_std = as_scale("noise_std", self.noise_std, positive=True)
         object.__setattr__(self, "transition", matrix)
         object.__setattr__(self, "noise_std", noise_std)
 
@@ -177,12 +178,8 @@ class GaussianHMM:
         ValueError
             If `observation_noise_std` is not positive or `length` < 1.
         """
-        variance = (
-            as_number(
-                "observation_noise_std", observation_noise_std, minimum=0.0, open_minimum=True
-            )
-            ** 2
-        )
+        noise_std = as_scale("observation_noise_std", observation_noise_std, positive=True)
+        variance = noise_std**2
         identity = np.eye(self.dim)
         if length is None:
             # The Riccati solution is the error before the last token is seen.
@@ -216,12 +213,8 @@ class GaussianHMM:
             If `observations` has another shape or is not finite, or
             `observation_noise_std` is not positive.
         """
-        variance = (
-            as_number(
-                "observation_noise_std", observation_noise_std, minimum=0.0, open_minimum=True
-            )
-            ** 2
-        )
+        noise_std = as_scale("observation_noise_std", observation_noise_std, positive=True)
+        variance = noise_std**2
         tokens = as_array("observations", observations)
         if tokens.ndim != 3 or tokens.shape[2] != self.dim or tokens.shape[1] == 0:
             raise ValueError(

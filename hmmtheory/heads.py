@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from hmmtheory._checks import FloatArray, as_array, as_flag, as_matrix, as_number
+from hmmtheory._checks import (
+    FloatArray,
+    as_array,
+    as_flag,
+    as_matrix,
+    as_number,
+    as_option,
+    as_table,
+    shown,
+)
 from hmmtheory._linalg import (
     centre,
     least_squares,
@@ -64,12 +73,12 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     >>> fit_head([[1.0, 1.0]], [[2.0]]).round(12).tolist()
     [[1.0], [1.0]]
     """
-    x = as_matrix("features", features, (None, None))
+    x = as_table("features", features, (None, None))
     if x.shape[0] == 0:
         raise ValueError(f"features must have at least one row; got shape {x.shape}")
     y = as_array("responses", responses)
     flat = y.ndim == 1
-    y = as_matrix("responses", y[:, None] if flat else y, (x.shape[0], None))
+    y = as_table("responses", y[:, None] if flat else y, (x.shape[0], None))
     lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
     head = least_squares(x, y, lam)
     return np.asarray(head[:, 0] if flat else head)
@@ -133,9 +142,8 @@ def cross_validation_scores(
     y = as_matrix("responses", responses, (x.shape[0], None))
     penalties = np.atleast_1d(as_array("ridges", ridges, finite=False))
     if penalties.ndim != 1 or not penalties.size or not (penalties >= 0).all():
-        raise ValueError(f"ridges must be a vector of numbers >= 0; got {ridges!r}")
-    if kind not in ("loo", "gcv"):
-        raise ValueError(f"kind must be 'loo' or 'gcv'; got {kind!r}")
+        raise ValueError(f"ridges must be a vector of numbers >= 0; got {shown(ridges)}")
+    kind = as_option("kind", kind, ("loo", "gcv"))
     unit = float(powers_of_two(np.abs(y).max(initial=0.0, keepdims=True))[0, 0]) if y.size else 1.0
     left_out = _residuals(x, y / unit, penalties, kind, intercept)
     with np.errstate(over="ignore"):

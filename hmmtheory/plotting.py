@@ -10,6 +10,7 @@ import numpy as np
 from cycler import cycler
 from matplotlib.axes import Axes
 
+from hmmtheory._checks import as_a, as_items, as_option
 from hmmtheory.curves import RiskCurve
 
 #: Okabe and Ito's palette, safe for colour-blind readers, in the order the book uses it.
@@ -100,12 +101,15 @@ def plot_theory_and_simulation(
     ValueError
         If a part is unknown or a curve does not carry it.
     """
+    as_a("RiskCurve", "theory", theory)
+    if simulation is not None:
+        as_a("RiskCurve", "simulation", simulation)
+    parts = as_items("parts", parts, "names")
     ax = plt.gca() if ax is None else ax
     errors = {"risk": "standard_error", "noise": None}
     colors = {"risk": "blue", "noise": "grey", "bias": "green", "variance": "orange"}
     for part in parts:
-        if part not in colors:
-            raise ValueError(f"parts must be among {sorted(colors)}; got {part!r}")
+        as_option("parts", part, sorted(colors))
         line = getattr(theory, part)
         if line is None:
             raise ValueError(f"theory must carry its {part}; got a curve without it")

@@ -11,11 +11,13 @@ from numpy.typing import ArrayLike
 
 from hmmtheory._checks import (
     FloatArray,
+    as_a,
     as_count,
     as_covariance,
     as_flag,
     as_matrix,
     as_rows,
+    as_table,
     as_unlabelled,
     warn_caller,
 )
@@ -82,6 +84,11 @@ class Population:
         object.__setattr__(self, "response_covariance", y)
         # In units of each feature's and each output's own standard deviation.
         units = np.outer(np.sqrt(np.diag(s)), np.sqrt(np.diag(y)))
+        if (np.abs(c)[units > 0] > 1.001 * units[units > 0]).any():
+            raise ValueError(
+                "cross_covariance must not exceed what the two covariances allow; got an entry "
+                f"of {np.abs(c).max():.3g}"
+            )
         if (np.abs(s @ self.head - c) > 1e-6 * units).any():
             raise ValueError(
                 "cross_covariance must lie in the range of feature_covariance; "
@@ -118,7 +125,8 @@ class Population:
         ValueError
             If the chain and the representation have different dimensions.
         """
-        return cls.downstream(hmm, representation, LinearResponse(np.eye(hmm.dim)))
+        dim = as_a("GaussianHMM", "hmm", hmm).dim
+        return cls.downstream(hmm, representation, LinearResponse(np.eye(dim)))
 
     @classmethod
     def downstream(
@@ -235,7 +243,8 @@ class Population:
         >>> Population.tokens(coin, [[1.0], [-1.0]]).head.round(3).tolist()
         [[0.144, -0.144]]
         """
-        m = as_matrix("embedding", embedding, (hmm.n_tokens, None))
+        tokens = as_a("CategoricalHMM", "hmm", hmm).n_tokens
+        m = as_table("embedding", embedding, (tokens, None))
         return cls.of_signal(Signal.of_token(hmm), Representation(m, noise_std))
 
     @classmethod
@@ -379,7 +388,7 @@ class Population:
         >>> Population([[2.0]], [[1.0]], [[1.0]]).risk_of([[0.0]]).tolist()
         [[1.0]]
         """
-        missed = as_matrix("head", head, self.cross_covariance.shape) - self.head
+        missed = as_table("head", head, self.cross_covariance.shape) - self.head
         return np.asarray(self.residual_covariance + missed.T @ self.feature_covariance @ missed)
 
     def truncate(self, size: int) -> Population:
@@ -397,7 +406,7 @@ class Population:
 
 def check_dimensions(dim: int, representation: Representation) -> None:
     """Raise ValueError unless the representation reads states of dimension `dim`."""
-    if representation.dim != dim:
+    if as_a("Representation", "representation", representation).dim != dim:
         raise ValueError(
             f"representation must have the chain's dimension {dim}; got {representation.dim}"
         )

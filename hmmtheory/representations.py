@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import linalg
 
-from hmmtheory._checks import FloatArray, as_array, as_count, as_matrix, as_number, as_rng
+from hmmtheory._checks import (
+    FloatArray,
+    as_array,
+    as_count,
+    as_matrix,
+    as_number,
+    as_rng,
+    as_scale,
+    as_table,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +56,11 @@ class Representation:
         def __init__(self, weights: ArrayLike, noise_std: float = 1.0) -> None: ...
 
     def __post_init__(self) -> None:
-        weights = as_matrix("weights", self.weights, (None, None))
+        weights = as_table("weights", self.weights, (None, None))
         if weights.shape[0] == 0:
             raise ValueError(f"weights must have at least one row; got shape {weights.shape}")
         object.__setattr__(self, "weights", weights)
-        object.__setattr__(self, "noise_std", as_number("noise_std", self.noise_std, minimum=0.0))
+        object.__setattr__(self, "noise_std", as_scale("noise_std", self.noise_std))
 
     def __repr__(self) -> str:
         return f"Representation(dim={self.dim}, size={self.size}, noise_std={self.noise_std:.4g})"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hmmtheory._checks import FloatArray
+from hmmtheory._checks import FloatArray, as_a
 from hmmtheory._linalg import RANK_TOLERANCE, graded_system, row_graded_system
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
@@ -58,8 +58,8 @@ class Signal:
     @classmethod
     def of_state(cls, hmm: GaussianHMM, label: LinearResponse) -> Signal:
         """Return the signal of a state that the model sees."""
-        v = label.weights
-        if v.shape[0] != hmm.dim:
+        v = as_a("LinearResponse", "response", label).weights
+        if v.shape[0] != as_a("GaussianHMM", "hmm", hmm).dim:
             raise ValueError(f"response must have weights with {hmm.dim} rows; got {v.shape[0]}")
         noise = hmm.noise_std**2 * v.T @ v + label.noise_covariance
         return cls(hmm.stationary_root, hmm.transition @ v, noise)
@@ -70,7 +70,10 @@ class Signal:
 
         Its covariance is a difference, which loses digits where the tokens say little.
         """
-        a, error = hmm.transition, hmm.filter_covariance(noise_std, length)
+        a, error = (
+            as_a("GaussianHMM", "hmm", hmm).transition,
+            hmm.filter_covariance(noise_std, length),
+        )
         noise = a.T @ error @ a + hmm.noise_std**2 * np.eye(hmm.dim)
         return cls(symmetric_root(hmm.stationary_covariance - error), a, noise)
 

@@ -13,6 +13,7 @@ from scipy import linalg
 
 from hmmtheory._checks import (
     FloatArray,
+    as_a,
     as_count,
     as_jobs,
     as_number,
@@ -108,7 +109,7 @@ def simulate_head_risk(
     lam = as_number("ridge", ridge, minimum=0.0)
     generator = as_rng(rng)
     covariance, head, omega = (
-        population.feature_covariance,
+        as_a("Population", "population", population).feature_covariance,
         population.head,
         population.residual_covariance,
     )
@@ -326,7 +327,7 @@ def _run(
                 break
             # As far as the size that needs least, but in steps of a tenth or of a first round.
             done = int(counts[active[0]])
-            least = done * (float(relative[active].min()) / target) ** 2 - done
+            least = done * np.square(min(float(relative[active].min()) / target, 1e9)) - done
             batch = int(min(max(np.ceil(least), trials, done // 10), most - done))
     return outputs, totals
 

@@ -16,12 +16,13 @@ from numpy.typing import ArrayLike
 
 from hmmtheory._checks import (
     FloatArray,
+    as_a,
     as_count,
-    as_matrix,
-    as_number,
     as_option,
     as_rng,
+    as_scale,
     as_sizes,
+    as_table,
 )
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM
@@ -138,13 +139,13 @@ class GaussianTask(Task):
     response: LinearResponse | None = None
 
     def __post_init__(self) -> None:
-        check_dimensions(self.hmm.dim, self.representation)
+        check_dimensions(as_a("GaussianHMM", "hmm", self.hmm).dim, self.representation)
         _ = self.signal  # checks the response
 
     @property
     def label(self) -> LinearResponse:
         """The response, the identity if none was given."""
-        return self.response or LinearResponse(np.eye(self.hmm.dim))
+        return LinearResponse(np.eye(self.hmm.dim)) if self.response is None else self.response
 
     @cached_property
     def signal(self) -> Signal:
@@ -216,8 +217,10 @@ class FilteredTask(Task):
     length: int
 
     def __post_init__(self) -> None:
-        check_dimensions(self.hmm.dim, self.representation)
-        as_count("length", self.length)
+        check_dimensions(as_a("GaussianHMM", "hmm", self.hmm).dim, self.representation)
+        object.__setattr__(self, "length", as_count("length", self.length))
+        noise = as_scale("observation_noise_std", self.observation_noise_std, positive=True)
+        object.__setattr__(self, "observation_noise_std", noise)
         _ = self.signal  # checks the noise
 
     @cached_property
@@ -282,9 +285,10 @@ class TokenTask(Task):
     noise_std: float = 0.0
 
     def __post_init__(self) -> None:
-        embedding = as_matrix("embedding", self.embedding, (self.hmm.n_tokens, None))
+        tokens = as_a("CategoricalHMM", "hmm", self.hmm).n_tokens
+        embedding = as_table("embedding", self.embedding, (tokens, None))
         object.__setattr__(self, "embedding", embedding)
-        as_number("noise_std", self.noise_std, minimum=0.0)
+        object.__setattr__(self, "noise_std", as_scale("noise_std", self.noise_std))
 
     @cached_property
     def representation(self) -> Representation:  # type: ignore[override]

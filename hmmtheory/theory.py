@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmmtheory._checks import FloatArray, as_count, as_number, as_option, as_order, as_sizes
+from hmmtheory._checks import FloatArray, as_a, as_count, as_number, as_option, as_order, as_sizes
 from hmmtheory.curves import RiskCurve
 from hmmtheory.document import document_risk
 from hmmtheory.draws import law_of
@@ -81,7 +81,8 @@ def head_risk(
     >>> head_risk(population, n_samples=10)
     Risk(total=0.72, noise=0.64, bias=0, variance=0.08)
     """
-    moments = replace(population.moments, kurtosis=kurtosis)
+    moments: Moments = as_a("Population", "population", population).moments
+    moments = replace(moments, kurtosis=kurtosis)
     return moments.risk(n_samples, ridge, order, intercept)
 
 
@@ -120,7 +121,8 @@ def optimal_ridge(
     >>> round(optimal_ridge(population, n_samples=10, order=1), 3)
     1.778
     """
-    return population.moments.optimal_ridge(n_samples, order, intercept)
+    moments: Moments = as_a("Population", "population", population).moments
+    return moments.optimal_ridge(n_samples, order, intercept)
 
 
 def risk_curve(
@@ -325,7 +327,7 @@ def document_inflation(hmm: GaussianHMM, representation: Representation, n_sampl
     >>> round(document_inflation(chain, Representation([[1.0]]), n_samples=1000), 2)
     5.24
     """
-    check_dimensions(hmm.dim, representation)
+    check_dimensions(as_a("GaussianHMM", "hmm", hmm).dim, representation)
     n = as_count("n_samples", n_samples)
     if representation.size == 0:
         raise ValueError("representation must have at least one feature; got size 0")

@@ -36,6 +36,9 @@ def test_values_and_helpers_count_and_comments_do_not() -> None:
     assert fingerprint(simulate_setting) == fingerprint(simulate_setting)
 
 
+GRID = {"dim": 2, "persistence": 0.5, "n_samples": 9, "sizes": 1}
+
+
 class Simulator:
     def __call__(self, **point: Any) -> RiskCurve:
         raise AssertionError
@@ -59,7 +62,7 @@ def closure(bias: float) -> Any:
 )
 def test_what_carries_values_of_its_own_is_refused(simulate: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="simulate must be a plain function"):
-        study({"sizes": 1}, 5, simulate=simulate, folder=tmp_path, progress=False)
+        study(GRID, 5, simulate=simulate, folder=tmp_path, progress=False)
 
 
 def test_another_simulator_is_not_served_the_first_ones_chunks(tmp_path: Path) -> None:

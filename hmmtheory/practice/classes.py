@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmmtheory._checks import FloatArray
+from hmmtheory._checks import FloatArray, as_column
 
 
 def as_classes(name: str, value: Any, n_rows: int | None = None) -> tuple[list[Any], NDArray[Any]]:
@@ -15,7 +15,7 @@ def as_classes(name: str, value: Any, n_rows: int | None = None) -> tuple[list[A
 
     Strings, categories, booleans and integers are taken; numbers that are not whole are refused.
     """
-    raw = np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
+    raw = as_column(name, value)
     if raw.ndim == 2 and raw.shape[1] == 1:
         raw = raw[:, 0]
     if raw.ndim != 1:

@@ -13,7 +13,9 @@ from scipy import optimize
 
 from hmmtheory._checks import (
     FloatArray,
+    as_column,
     as_count,
+    as_given,
     as_number,
     as_option,
     as_rng,
@@ -218,9 +220,14 @@ def recommend(
         labels_needed=needed,
         labels_interval=interval,
         curve=copies.added_to(curve),
-        estimator=estimator.fit(features, responses),
+        estimator=_fitted(estimator, features, responses, classes is None),
         notes=notes,
     )
+
+
+def _fitted(estimator: Any, features: Any, responses: Any, numeric: bool) -> Any:
+    answers = as_given("responses", responses) if numeric else as_column("responses", responses)
+    return estimator.fit(as_given("features", features), answers)
 
 
 def forecast(features: Any, responses: Any, n_samples: int, rng: Any = 0) -> tuple[float, float]:

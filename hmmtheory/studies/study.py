@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import pandas as pd
 from joblib import delayed
 from tqdm import tqdm
 
-from hmmtheory._checks import as_count, as_flag, as_jobs, as_number
+from hmmtheory._checks import as_count, as_flag, as_function, as_items, as_jobs, as_number
 from hmmtheory._trials import workers
 from hmmtheory.curves import COLUMNS, RiskCurve
 from hmmtheory.studies._store import digest, open_folder, read, write
@@ -114,8 +115,7 @@ def study(
     >>> table[["persistence", "size", "trials"]].values.tolist()[2:4]
     [[0.5, 40.0, 20.0], [0.9, 0.0, 20.0]]
     """
-    if simulate is None:
-        simulate, theory = simulate_setting, theory or setting_theory
+    simulate, theory = _functions(simulate, theory)
     trials, chunk = as_count("n_trials", n_trials), as_count("chunk_trials", chunk_trials)
     target = target_relative_error
     if target is not None:
@@ -125,7 +125,7 @@ def study(
         trials = min(trials, as_count("max_trials", max_trials, minimum=2))
     seed, jobs = as_count("rng", rng, minimum=0), as_jobs(n_jobs)
     hidden = not as_flag("progress", progress)
-    points = _points(grid)
+    points = _points(grid, simulate, theory)
     store = open_folder(folder, simulate)
     keys = [digest([_name(simulate), seed, chunk, point]) for point in points]
 
@@ -225,9 +225,27 @@ def _chunk(k: int, task: _Task, folder: Path | None) -> tuple[int, pd.DataFrame]
     return k, frame
 
 
-def _points(grid: Any) -> list[Point]:
-    """Return the points of the grids, in order."""
-    grids = [grid] if isinstance(grid, Mapping) else list(grid)
+def _functions(simulate: Any, theory: Any) -> tuple[Any, Any]:
+    """Return what draws and what predicts; the package's own where none is given."""
+    if simulate is None:
+        simulate, theory = simulate_setting, setting_theory if theory is None else theory
+    if theory is not None:
+        as_function("theory", theory)
+    return as_function("simulate", simulate), theory
+
+
+def _check_takes(name: str, function: Any, parameters: Point) -> None:
+    try:
+        inspect.signature(function).bind(**parameters)
+    except TypeError as error:
+        raise ValueError(f"grid must name the parameters of {name}; {error}") from error
+    except ValueError:  # a function without a signature
+        return
+
+
+def _points(grid: Any, simulate: Any, theory: Any) -> list[Point]:
+    """Return the points of the grids, in order; both functions must take their parameters."""
+    grids = [grid] if isinstance(grid, Mapping) else as_items("grid", grid, "dictionaries")
     points: list[Point] = []
     for axes in grids:
         if not isinstance(axes, Mapping) or not all(isinstance(name, str) for name in axes):
@@ -240,6 +258,10 @@ def _points(grid: Any) -> list[Point]:
         points += [dict(zip(plain, choice, strict=True)) for choice in itertools.product(*choices)]
     if not points:
         raise ValueError("grid must have at least one point; got none")
+    for point in points:
+        _check_takes("simulate", simulate, {**point, "n_trials": 1, "rng": None})
+        if theory is not None:
+            _check_takes("theory", theory, point)
     keys = [digest(point) for point in points]
     for k, key in enumerate(keys):
         if key in keys[:k]:
