@@ -27,7 +27,7 @@ unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help env install book pdf test portable last-digits fuzz edit dist browser lint format notebooks pretrain pretrain-transformers llm-features larger-study bench lock clean distclean
+.PHONY: help env install book pdf test portable last-digits fuzz mutants edit dist browser lint format notebooks pretrain pretrain-transformers llm-features larger-study bench lock clean distclean
 
 help: ## show the targets
 	@echo "make TARGET, where TARGET is one of"
@@ -51,6 +51,9 @@ last-digits: install ## list what in notebooks and tests hangs on the last digit
 
 fuzz: install ## call every public function with 60,000 hostile inputs (minutes)
 	MPLBACKEND=agg $(BIN)/python tools/fuzz.py --count 60000 --json tools/fuzz.json
+
+mutants: install ## change the package in 240 small ways and list what no test notices (half an hour; resumes)
+	$(BIN)/python tools/mutants.py --json tools/mutants.json
 
 browser: install ## open every built page in Chromium: after make book
 	HMMTHEORY_REQUIRE_BROWSER=1 $(BIN)/python -m pytest $(PYTEST_ARGS) tests/test_browser.py tests/test_explorer.py

@@ -117,7 +117,7 @@ class RiskCurve:
                     f"{name} must have {sizes.size} rows in {wanted} dimension(s); "
                     f"got shape {array.shape}"
                 )
-            if name in (*_DRAW, "ridges") and np.isnan(array).any():
+            if name in (*_DRAW, "ridges", "noise") and np.isnan(array).any():
                 raise ValueError(f"{name} must hold numbers; got NaN")
             if name == "trials":
                 if not ((array >= 0) & (array <= 2.0**53) & (array == np.rint(array))).all():

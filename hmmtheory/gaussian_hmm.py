@@ -26,6 +26,8 @@ from hmmtheory._linalg import row_graded_system
 _DOUBLINGS = 64
 #: A further term below this share of the sum's root ends it.
 _SPENT = 1e-18
+#: Standard deviations alike within this share a unit when a covariance is rooted.
+_ALIKE = 1e3
 #: Standard deviations that differ by more than this are lost in float64.
 _CARRIED = 1e14
 
@@ -274,6 +276,14 @@ def _update(prior: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]
 
 
 def symmetric_root(covariance: ArrayLike) -> FloatArray:
-    """Return the symmetric square root of a positive semidefinite matrix."""
-    values, vectors = np.linalg.eigh(np.asarray(covariance, dtype=np.float64))
-    return np.asarray((vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T)
+    """Return R with RᵀR the covariance: symmetric, unless the units of its columns differ widely.
+
+    Then each column is rooted in a unit of its own, so that no small one drowns.
+    """
+    matrix = np.asarray(covariance, dtype=np.float64)
+    own = np.sqrt(np.clip(np.diag(matrix), 0.0, None))
+    own[own == 0.0] = own.max(initial=0.0) or 1.0
+    if own.size == 0 or own.max() < _ALIKE * own.min():
+        own = np.ones_like(own)
+    values, vectors = np.linalg.eigh(matrix / np.outer(own, own))
+    return np.asarray((vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T * own)

@@ -22,6 +22,7 @@ from hmmtheory._checks import (
     as_sizes,
     spawn,
 )
+from hmmtheory._linalg import powers_of_two
 from hmmtheory._nested import Columns, NestedFit, nested_conditional, nested_path
 from hmmtheory._trials import Tally, delayed, one_blas_thread, workers
 from hmmtheory.curves import RiskCurve
@@ -115,6 +116,11 @@ def simulate_head_risk(
     )
     # Symmetric roots, unlike eigenvectors, are unique: the draws are the same on every machine.
     feature_root, noise_root = symmetric_root(covariance), symmetric_root(omega)
+    own = np.ones(population.n_features)
+    if lam == 0.0 and population.n_features < n:  # units mean nothing, and cost digits
+        own = powers_of_two(np.sqrt(np.diag(covariance)))
+        covariance, head = covariance / np.outer(own, own), head * own[:, None]
+        feature_root = feature_root / own
     q = population.n_outputs
     matrices, biases = np.empty((2, trials, q, q))
     gains = np.empty(trials)
@@ -130,6 +136,7 @@ def simulate_head_risk(
                         f"sampler must return shapes {(n, population.n_features)} and {(n, q)}; "
                         f"got {x.shape} and {y.shape}"
                     )
+                x = x / own
             u, s, vt = _thin_svd(x)
             weight = s / (s**2 + lam)
             error = head - vt.T @ (weight[:, None] * (u.T @ y))

@@ -452,7 +452,7 @@ def main(arguments: list[str] | None = None) -> int:
     total |= {"functions": len(table), "seed": options.seed, "findings": len(findings)}
     print(total)
     if options.json:
-        options.json.write_text(json.dumps(total, indent=1) + "\n", encoding="utf-8")
+        options.json.write_text(json.dumps({"total": total}, indent=1) + "\n", encoding="utf-8")
     return int(bool(findings))
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from hmmtheory._checks import FloatArray, as_count, as_number, as_rng, as_table, warn_caller
+from hmmtheory._linalg import column_lengths
 from hmmtheory.practice._path import RidgePath, ridge_path
 from hmmtheory.practice.classes import as_classes, one_hot
 
@@ -202,9 +203,23 @@ def _hits(
             marks = np.searchsorted(weights / weights[-1], [0.1, 0.3, 0.5, 0.7, 0.9])
             chosen = [path.take(j) for j in sorted(set(marks.tolist()))]
         else:
-            chosen = [ridge_path(x, onehot, np.array([_pilots_ridge(path, rows, n1, ridge)]))]
+            chosen = [_at_ridge(x, onehot, path, n1, ridge)]
         found[i] = np.mean([_count(point, codes, k, n1, draws, seed) for point in chosen], axis=0)
     return found
+
+
+def _at_ridge(
+    x: FloatArray, onehot: FloatArray, path: RidgePath, n1: int, ridge: float
+) -> RidgePath:
+    """Return the pilot's fit that is like a head with this ridge at n."""
+    rows = x.shape[0]
+    if ridge == 0.0 and x.shape[1] < min(0.999 * n1, 2 * _TRUSTED * rows):
+        # Without ridge units mean nothing: each column in its own.
+        lengths = column_lengths(x)
+        plain = ridge_path(x / np.where(lengths > 0, lengths, 1.0), onehot, np.zeros(1))
+        if plain.ridges.size:
+            return plain
+    return ridge_path(x, onehot, np.array([_pilots_ridge(path, rows, n1, ridge)]))
 
 
 def _pilots_ridge(path: RidgePath, rows: int, n1: int, ridge: float) -> float:
