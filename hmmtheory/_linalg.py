@@ -223,9 +223,15 @@ def row_graded_system(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray
     return s[kept], left[:, kept], vt[kept]
 
 
-def principal_directions(centred: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return eigenvalues (r,), descending, and eigenvectors (p, r) of a sample covariance."""
+def principal_directions(
+    centred: FloatArray, count: int | None = None
+) -> tuple[FloatArray, FloatArray]:
+    """Return eigenvalues (r,), descending, and eigenvectors (p, r) of a sample covariance.
+
+    `count` says how many rows were centred, where `centred` only has their squares.
+    """
     rows, p = centred.shape
+    freedom = (rows if count is None else count) - 1
     # What centring leaves of a constant column is rounding, and no direction.
     still = np.ptp(centred, axis=0) <= 4 * _EPS * np.abs(centred).max(axis=0, initial=0.0)
     centred = np.where(still, 0.0, centred) if still.any() else centred
@@ -240,9 +246,9 @@ def principal_directions(centred: FloatArray) -> tuple[FloatArray, FloatArray]:
             values, vectors = values[skip:][::-1], vectors[:, skip:][:, ::-1]
             if not tall:
                 vectors = centred.T @ vectors / np.sqrt(values)
-            return values / (rows - 1), vectors
+            return values / freedom, vectors
     _, s, vt = singular_system(centred)
-    return np.square(s / np.sqrt(rows - 1)), vt.T
+    return np.square(s / np.sqrt(freedom)), vt.T
 
 
 def graded_system(x: FloatArray, scales: FloatArray) -> tuple[FloatArray, FloatArray]:

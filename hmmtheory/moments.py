@@ -5,13 +5,15 @@ Serves every chapter: the risk of R1 to R3′ is evaluated by :meth:`.Moments.ri
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from hmmtheory._bulk import as_bulk
 from hmmtheory._checks import (
     FloatArray,
     as_array,
@@ -22,7 +24,7 @@ from hmmtheory._checks import (
     as_option,
     as_order,
     as_rows,
-    as_unlabelled,
+    shown,
 )
 from hmmtheory.factors import (
     effective_ridge,
@@ -215,7 +217,7 @@ class Moments:
         """
         elliptical = as_option("rows", rows, ROWS) == "elliptical"
         x, y = as_rows(features, responses)
-        found = sample_moments(x, y, as_unlabelled(unlabelled, features))
+        found = sample_moments(x, y, as_bulk(unlabelled, features))
         moments = cls(found.eigenvalues, found.head, found.residual_covariance, pilot=x.shape[0])
         if not elliptical or not np.ptp(found.row_scales) > 0:
             return moments
@@ -224,6 +226,53 @@ class Moments:
         scales = np.sqrt([np.square(found.row_scales[g]).mean() for g in groups])
         residuals = [found.residuals[g].T @ found.residuals[g] / g.size for g in groups]
         return replace(moments, row_scales=scales, residuals=np.array(residuals))
+
+    @classmethod
+    def from_chunks(
+        cls,
+        features: Any,
+        responses: Any,
+        chunks: Any,
+        rows: str = "elliptical",
+        progress: bool = False,
+    ) -> Moments:
+        """Return what :meth:`from_samples` does, the rows without labels read in one pass.
+
+        Their memory is that of one chunk.  The numbers are those of all rows at once, to 1e-10.
+
+        Parameters
+        ----------
+        features, responses, rows
+            As :meth:`from_samples`.
+        chunks : iterable of array_like, shape (m, p)
+            Tables of rows without labels; or what reads them itself: a memory map, a Dask array,
+            the path of a .npy or .parquet file.
+        progress : bool
+            Whether a bar on standard error counts the tables; of an iterable alone.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`from_samples`, or if there is no row.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> x, more = rng.standard_normal((50, 3)), rng.standard_normal((900, 3))
+        >>> y = x.sum(axis=1) + rng.standard_normal(50)
+        >>> one = Moments.from_chunks(x, y, (more[k : k + 100] for k in range(0, 900, 100)))
+        >>> bool(np.isclose(one.risk(20).total, Moments.from_samples(x, y, more).risk(20).total))
+        True
+        """
+        whole = isinstance(chunks, np.ndarray | str | PathLike) or hasattr(chunks, "to_delayed")
+        if not whole and not isinstance(chunks, Iterable):
+            raise ValueError(f"chunks must be an iterable of tables; got {shown(chunks)}")
+        if as_flag("progress", progress) and not whole:
+            from tqdm.auto import tqdm
+
+            chunks = tqdm(chunks, unit="chunk")
+        chunks = chunks if whole else iter(chunks)
+        return cls.from_samples(features, responses, chunks, rows)
 
     def risk(
         self, n_samples: int, ridge: float = 0.0, order: int | str = 2, intercept: bool = False

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from hmmtheory._bulk import as_bulk
 from hmmtheory._checks import (
     FloatArray,
     as_a,
@@ -18,7 +19,6 @@ from hmmtheory._checks import (
     as_matrix,
     as_rows,
     as_table,
-    as_unlabelled,
     warn_caller,
 )
 from hmmtheory._linalg import covariance_spectrum
@@ -296,7 +296,7 @@ class Population:
             if unlabelled is not None:
                 raise ValueError("unlabelled must be None for plain moments; got rows")
             return cls._plug_in(x, y)._from_pilot(x.shape[0])
-        found = sample_moments(x, y, as_unlabelled(unlabelled, features))
+        found = sample_moments(x, y, as_bulk(unlabelled, features))
         t, v, b = found.eigenvalues, found.directions, found.head
         signal = (b.T * t) @ b
         whole = cls((v * t) @ v.T, (v * t) @ b, found.residual_covariance + signal)

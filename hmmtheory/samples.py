@@ -7,8 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import linalg
 
+from hmmtheory._bulk import Bulk, joined
 from hmmtheory._checks import FloatArray, warn_caller
-from hmmtheory._linalg import SAMPLE_RANK_TOLERANCE, principal_directions
+from hmmtheory._linalg import SAMPLE_RANK_TOLERANCE, column_lengths, principal_directions
+
+#: Columns alike within this share of their lengths need no units of their own.
+_ALIKE = 1e3
 
 
 class SampleMoments(NamedTuple):
@@ -28,7 +32,7 @@ class SampleMoments(NamedTuple):
     row_scales: FloatArray
 
 
-def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> SampleMoments:
+def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray | Bulk) -> SampleMoments:
     """Estimate S from all rows, B* and Ω from the labelled ones.
 
     Three corrections make B* and Ω fair.  Each row's squared residual is divided by 1 - h, h its
@@ -39,9 +43,8 @@ def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> Samp
     counts as noise.
     """
     n_rows, q = y.shape
-    features = np.vstack([x, unlabelled])
-    mean = features.mean(axis=0)
-    values, vectors = principal_directions(features - mean)
+    mean, centred, count = joined(x, unlabelled)
+    values, vectors = principal_directions(centred, count)
     judged = min(values.size, (n_rows - 1) // 2)
     if judged < values.size:
         warn_caller(
@@ -88,8 +91,22 @@ def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray) -> Samp
         head,
         residuals.T @ residuals / n_rows,
         residuals,
-        _row_scales(np.square(scores).sum(axis=1), judged),
+        _row_scales(_lengths(scores, x - mean, centred, count), judged),
     )
+
+
+def _lengths(scores: FloatArray, x: FloatArray, centred: FloatArray, count: int) -> FloatArray:
+    """Return each row's squared length in units of S; of columns in unlike units not by scores.
+
+    Eigenvectors of such columns have no digits for the small ones.
+    """
+    units = column_lengths(centred)
+    whole = scores.shape[1] == x.shape[1] > 0
+    if not whole or units.max() <= _ALIKE * units.min():
+        return np.asarray(np.square(scores).sum(axis=1))
+    triangle = linalg.qr(centred / units, mode="r", check_finite=False)[0][: x.shape[1]]
+    whitened = linalg.solve_triangular(triangle, (x / units).T, trans="T", check_finite=False)
+    return np.asarray(np.square(whitened).sum(axis=0) * (count - 1))
 
 
 def _inverse_root(scores: FloatArray) -> FloatArray | None:

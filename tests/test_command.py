@@ -187,3 +187,28 @@ def test_features_are_compared_by_name(folder: Path, capsys: Any) -> None:
     assert found["names"] == ["all", "half"]
     assert main(["compare", str(folder / "x.npy"), str(words[1]), str(words[2])]) == 2
     assert "must be NAME=FILE" in capsys.readouterr().err
+
+
+def test_rows_without_labels_are_read_from_a_file(tmp_path: Path, capsys: Any) -> None:
+    rng = np.random.default_rng(3)
+    x, more = rng.standard_normal((60, 3)), rng.standard_normal((500, 3))
+    y = x[:, 0] + rng.standard_normal(60)
+    frame = pd.DataFrame(more, columns=list("abc"))
+    np.save(tmp_path / "more.npy", more)
+    frame.assign(other="text").to_parquet(tmp_path / "more.parquet")
+    frame.to_csv(tmp_path / "more.csv", index=False)
+    pd.DataFrame(x, columns=list("abc")).assign(y=y).to_csv(tmp_path / "x.csv", index=False)
+    expected = predict_risk(x, y, 30, [3], ridge="optimal", unlabelled=more).risk[0]
+    assert expected != pytest.approx(predict_risk(x, y, 30, [3], ridge="optimal").risk[0], rel=1e-4)
+    for name in ("more.npy", "more.parquet", "more.csv"):
+        words = ["predict", str(tmp_path / "x.csv"), "--label", "y", "--labels", "30",
+                 "--sizes", "3", "--json", "--unlabelled", str(tmp_path / name)]  # fmt: skip
+        if name.endswith("npy"):  # which has no names
+            np.save(tmp_path / "x.npy", x)
+            np.save(tmp_path / "y.npy", y)
+            words[1:4] = [str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
+        assert main(words) == 0
+        found = json.loads(capsys.readouterr().out)["result"]["risk"][0]
+        assert found == pytest.approx(expected, rel=1e-9), name
+    assert main([*words[:-1], str(tmp_path / "none.npy")]) == 2
+    assert "none.npy" in capsys.readouterr().err

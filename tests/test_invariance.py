@@ -48,6 +48,11 @@ def of_curve(x: np.ndarray, y: np.ndarray, lam: float, **options: Any) -> Found:
     return {"risk": predict_risk(x, y, 40, [x.shape[1]], lam, **options).risk}
 
 
+def of_unlabelled(x: np.ndarray, y: np.ndarray, lam: float) -> Found:
+    found = predict_risk(x[:30], y[:30], 20, [x.shape[1]], lam, unlabelled=x[30:])
+    return {"risk": found.risk}
+
+
 def of_resampling(x: np.ndarray, y: np.ndarray, lam: float) -> Found:
     return {"risk": resample_risk_curve(x, y, 25, [x.shape[1]], 3, ridge=lam, rng=0).risk}
 
@@ -119,6 +124,7 @@ def of_draws(x: np.ndarray, y: np.ndarray, lam: float) -> Found:
 CALLS: dict[str, Call] = {
     "predict_risk": Call(of_curve),
     "predict_risk, rows alike": Call(lambda x, y, lam: of_curve(x, y, lam, rows="gaussian")),
+    "predict_risk, unlabelled": Call(of_unlabelled, rows=False),
     "predict_risk, best ridge": Call(of_best, ridge=False),
     "resample_risk_curve": Call(of_resampling, rows=False),
     "recommend": Call(of_advice, ridge=False, rows=False),

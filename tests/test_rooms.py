@@ -9,7 +9,7 @@ import pytest
 from rooms import drawn, imports, reachable
 
 ROOT = Path(__file__).resolve().parents[1]
-CHECKS, TOOLS = {"_checks"}, {"_checks", "_linalg", "_trials"}
+CHECKS, TOOLS = {"_checks"}, {"_checks", "_linalg", "_trials", "_bulk"}
 CHAINS = {"gaussian_hmm", "categorical_hmm"}
 SOURCES = CHAINS | {"representations"}
 
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "_checks": set(),
     "_trials": CHECKS,
     "_linalg": CHECKS,
+    "_bulk": CHECKS,
     "gaussian_hmm": TOOLS,
     "categorical_hmm": TOOLS,
     "representations": TOOLS,
@@ -50,13 +51,14 @@ MAY_IMPORT = {
     "practice.recommend": TOOLS
     | {"moments", "theory", "curves"}
     | {"practice._estimator", "practice.accuracy", "practice.classes", "practice.features"},
-    "practice._estimator": {"practice.features"},
+    "practice._estimator": TOOLS | {"practice.features"},
     "practice.compare": TOOLS
     | {"moments", "practice._path", "practice.classes", "practice.features"},
     "practice.files": set(),
     "practice.report": TOOLS
     | {"curves", "practice.features", "practice.diagnosis", "practice.recommend"},
     "practice.command": {
+        "_bulk",
         "practice.accuracy",
         "practice.compare",
         "practice.diagnosis",

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from hmmtheory._bulk import joined, take
 from hmmtheory.practice.features import Pool
 
 #: Penalties among which the fitted head chooses, in units of the predicted one.
@@ -48,6 +49,6 @@ def fresh_head(
     names = list(getattr(features, "columns", []))
     if names and all(isinstance(name, str) for name in names):
         components.feature_names_in_ = np.array(names, dtype=object)
-    seen = np.vstack([pool.x, pool.unlabelled])[:, :size]
-    components.explained_variance_ = seen.var(axis=0, ddof=1)
+    _, seen, count = joined(pool.x[:, :size], take(pool.unlabelled, slice(size)))
+    components.explained_variance_ = np.square(seen).sum(axis=0) / (count - 1)
     return make_pipeline(FrozenEstimator(components), head)

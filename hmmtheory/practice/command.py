@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from hmmtheory._bulk import chunks_of
 from hmmtheory.practice.accuracy import predict_accuracy
 from hmmtheory.practice.compare import compare
 from hmmtheory.practice.diagnosis import diagnose
@@ -31,6 +32,7 @@ examples:
   hmmtheory diagnose  states.npy ratings.npy
   hmmtheory predict   states.npy ratings.npy --labels 200
   hmmtheory predict   table.csv --label species --labels 200
+  hmmtheory predict   states.npy ratings.npy --labels 200 --unlabelled more.npy
   hmmtheory recommend table.parquet --label price --target 0.4 --json
   hmmtheory compare   ten=layer10.npy last=layer30.npy ratings.npy --labels 200
   hmmtheory report    states.npz:layer20 ratings.csv --labels 200 --html head.html
@@ -127,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--column", action="append", default=[], metavar="NAME", help="a feature")
         one.add_argument("--classes", action="store_true", help="labels are classes, not numbers")
         one.add_argument("--json", action="store_true", help="print JSON")
+        if name in ("predict", "recommend"):
+            said_of_more = "more rows of FEATURES, which may be larger than memory"
+            one.add_argument("--unlabelled", metavar="FILE", help=said_of_more)
         if name == "predict":
             one.add_argument("--ridge", default="optimal", help="a penalty, or optimal")
             one.add_argument("--sizes", type=int, nargs="+", metavar="P", help="first P features")
@@ -193,6 +198,23 @@ def _only_numbers(options: argparse.Namespace, data: _Data) -> None:
         raise ValueError("labels must be numbers here; predict takes classes")
 
 
+def _unlabelled(options: argparse.Namespace, data: _Data) -> Any:
+    """Return the further rows by chunks, with a bar on standard error; None without."""
+    if options.unlabelled is None:
+        return None
+    place = options.unlabelled
+    whole = Path(place).suffix not in (".npy", ".parquet")
+    chunks = [read_table(place)] if whole else chunks_of(place)
+    names = list(getattr(data.features, "columns", []))
+    try:
+        from tqdm.auto import tqdm
+
+        chunks = tqdm(chunks, desc="unlabelled", unit="chunk")
+    except ImportError:
+        pass
+    return (choose(chunk, place, names) if names else chunk for chunk in chunks)
+
+
 Answer = tuple[int, str, Any]
 
 
@@ -209,14 +231,19 @@ def _predict(options: argparse.Namespace, data: _Data, words: list[str]) -> Answ
     if data.classes:
         forecast = predict_accuracy(data.features, data.labels, n, ridge)
         return 0, str(forecast), plain(forecast)
-    curve = predict_risk(data.features, data.labels, n, options.sizes, ridge)
+    curve = predict_risk(
+        data.features, data.labels, n, options.sizes, ridge, unlabelled=_unlabelled(options, data)
+    )
     frame = curve.to_frame().drop(columns="standard_error")
     return 0, frame.to_string(float_format="{:.4g}".format), plain(curve)
 
 
 def _recommend(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
     _only_numbers(options, data)
-    found = recommend(data.features, data.labels, options.labels, options.target, rng=0)
+    more = _unlabelled(options, data)
+    found = recommend(
+        data.features, data.labels, options.labels, options.target, unlabelled=more, rng=0
+    )
     missed = found.target is not None and found.labels_needed is None
     return int(missed), str(found), plain(found)
 

@@ -9,6 +9,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import ArrayLike, NDArray
 
+from hmmtheory._bulk import Bulk, as_bulk, joined, take, turned
 from hmmtheory._checks import (
     FloatArray,
     as_array,
@@ -20,7 +21,6 @@ from hmmtheory._checks import (
     as_rng,
     as_rows,
     as_sizes,
-    as_unlabelled,
     spawn,
 )
 from hmmtheory._linalg import centre, predict, principal_directions
@@ -74,7 +74,9 @@ def predict_risk(
     intercept : bool
         False if both means are known, so that all n labels train the slopes.
     unlabelled : array_like, shape (M, P), optional
-        Feature rows without labels, which make the moments of the features more accurate.
+        Feature rows without labels, which make the moments of the features more accurate.  Also
+        what is larger than memory: a memory map, a Dask array, the path of a .npy or .parquet
+        file, an iterator of tables; read in one pass.
     rng : int, Generator, SeedSequence or None
         Shuffles the features if ``order="random"``.
 
@@ -204,24 +206,24 @@ class Pool(NamedTuple):
 
     x: FloatArray
     y: FloatArray
-    unlabelled: FloatArray
+    unlabelled: FloatArray | Bulk
     transform: Any  # columns (int array), or the mean and directions of the components
 
     @classmethod
     def of(cls, features: Any, responses: Any, unlabelled: Any, order: Any, rng: Any) -> Pool:
         """Check the arrays and put the features in order."""
         x, y = as_rows(features, responses)
-        extra = as_unlabelled(unlabelled, features)
+        extra = as_bulk(unlabelled, features)
         order = as_option("order", order, ORDERS)
         if order == "variance":
-            rows = np.vstack([x, extra])
-            mean = rows.mean(axis=0)
-            directions = principal_directions(rows - mean)[1]
-            return cls((x - mean) @ directions, y, (extra - mean) @ directions, (mean, directions))
+            mean, centred, count = joined(x, extra)
+            directions = principal_directions(centred, count)[1]
+            rows = turned(extra, mean, directions)
+            return cls((x - mean) @ directions, y, rows, (mean, directions))
         columns = np.arange(x.shape[1])
         if order == "random":
             columns = as_rng(rng).permutation(columns)
-        return cls(x[:, columns], y, extra[:, columns], columns)
+        return cls(x[:, columns], y, take(extra, columns), columns)
 
     @property
     def n_features(self) -> int:
@@ -238,7 +240,7 @@ class Pool(NamedTuple):
         return Moments.from_samples(
             self.x[:, :size],
             self.y,
-            self.unlabelled[:, :size] if len(self.unlabelled) else None,
+            take(self.unlabelled, slice(size)) if len(self.unlabelled) else None,
             rows,
         )
 
