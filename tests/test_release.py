@@ -5,6 +5,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import yaml
+
 import hmmtheory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,3 +36,21 @@ def test_what_the_readme_prints_is_what_is_printed() -> None:
     )
     assert found.attempted > 10
     assert found.failed == 0
+
+
+def test_workflows_call_what_there_is_and_hold_few_rights() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    found = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+    assert {file.stem for file in found} == {"book", "ci", "release"}
+    for file in found:
+        workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
+        assert workflow["permissions"] == {"contents": "read"}
+        for name, job in workflow["jobs"].items():
+            assert job["timeout-minutes"] <= 90, name
+            assert set(job.get("permissions", {})) <= {"pages", "id-token"}
+            for step in job["steps"]:
+                assert ("run" in step) != ("uses" in step)
+                assert "@" in step.get("uses", "@")
+                called = re.findall(r"make ([a-z-]+)", step.get("run", ""))
+                assert set(called) <= targets, (file.name, name)

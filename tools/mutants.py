@@ -26,6 +26,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -209,8 +210,8 @@ def sample(count: int, seed: int) -> list[Mutant]:
     }
     total = sum(len(pool) ** 0.5 for pool in pools.values())
     chosen: list[Mutant] = []
-    for index, (_, pool) in enumerate(sorted(pools.items())):
-        rng = np.random.default_rng([seed, index])
+    for name, pool in sorted(pools.items()):
+        rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
         by_kind: dict[str, list[Mutant]] = defaultdict(list)
         for k in rng.permutation(len(pool)):
             by_kind[pool[k].kind].append(pool[k])
@@ -357,12 +358,13 @@ class Loader(importlib.abc.Loader, importlib.abc.MetaPathFinder):
         exec(compile(self.tree, str(self.file), "exec"), module.__dict__)  # type: ignore[arg-type]
 
 
-def child(mutant: Mutant, groups: list[list[str]]) -> int:
+def child(mutant: Mutant, source: str, groups: list[list[str]]) -> int:
     """Run tests on a mutant until one fails; return 1 if one did."""
     import pytest
 
-    source = modules()[mutant.module].read_text("utf-8")
     sys.meta_path.insert(0, Loader(mutant.module, mutated(mutant.module, source, mutant.site)))
+    # Before pytest has an importer of its own for modules with doctests.
+    importlib.import_module(f"hmmtheory.{mutant.module}")
     for group in groups:
         command = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", *group]
         code = pytest.main(command)
@@ -395,7 +397,7 @@ def server() -> None:
             os.dup2(null, 2)
             code = 1
             try:
-                code = child(Mutant(**task["mutant"]), task["groups"])
+                code = child(Mutant(**task["mutant"]), task["source"], task["groups"])
             finally:
                 os._exit(code)
         answer = "hangs"
@@ -421,8 +423,11 @@ def results(found: list[Mutant], jobs: int) -> dict[str, str]:
     answers: dict[str, str] = {}
     free: list[subprocess.Popen[str]] = []
 
+    # As they are now: a file that is edited meanwhile changes nothing.
+    sources = {name: file.read_text("utf-8") for name, file in modules().items()}
+
     def name_of(mutant: Mutant, groups: list[list[str]]) -> str:
-        text = (ROOT / "hmmtheory" / f"{mutant.module.replace('.', '/')}.py").read_bytes()
+        text = sources[mutant.module].encode()
         used = sorted({group[0].partition("::")[0] for group in groups})
         text += b"".join((ROOT / file).read_bytes() for file in used)
         return f"{mutant.key} #{mutant.site} {hashlib.sha256(text).hexdigest()[:16]}"
@@ -432,9 +437,10 @@ def results(found: list[Mutant], jobs: int) -> dict[str, str]:
         name = name_of(mutant, groups)
         if name not in known:
             ours = free.pop()
+            task = {"mutant": vars(mutant), "source": sources[mutant.module], "groups": groups}
             assert ours.stdin is not None
             assert ours.stdout is not None
-            ours.stdin.write(json.dumps({"mutant": vars(mutant), "groups": groups}) + "\n")
+            ours.stdin.write(json.dumps(task) + "\n")
             ours.stdin.flush()
             answer, seconds = json.loads(ours.stdout.readline())
             free.append(ours)
