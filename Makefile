@@ -44,7 +44,7 @@ test: lint ## lint, then unit tests, doctests and a strict re-run of every noteb
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 portable: install ## notebooks and numeric tests under every BLAS kernel, without SIMD, with lowest versions
-	$(BIN)/python tools/portable.py --lowest
+	$(BIN)/python tools/portable.py --lowest --record
 
 last-digits: install ## list what in notebooks and tests hangs on the last digit of a float
 	$(BIN)/python tools/last_digits.py

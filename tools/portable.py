@@ -1,11 +1,12 @@
 """Run every notebook and the numeric tests as other processors and versions would.
 
-    python tools/portable.py [--only NAME] [--lowest] [PATH ...]
+    python tools/portable.py [--only NAME] [--lowest] [--record] [PATH ...]
 
 One row for each BLAS kernel that this processor can imitate, for NumPy without its SIMD code and
 for two BLAS threads; with --lowest, one for the lowest versions that pyproject.toml declares, in an
-environment of their own. A kernel that the processor lacks is left out. Prints a table and writes
-tools/portable.json, which the page Reproducibility shows; a failure makes the exit status non-zero.
+environment of their own. A kernel that the processor lacks is left out. Prints a table; with
+--record its rows replace those of tools/portable.json, which the page Reproducibility shows.
+A failure makes the exit status non-zero.
 """
 
 from __future__ import annotations
@@ -132,6 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", choices=list(rows()), help="one row")
     parser.add_argument("--lowest", action="store_true", help="the lowest declared versions too")
+    parser.add_argument("--record", action="store_true", help="into tools/portable.json")
     parser.add_argument("paths", nargs="*", help="what to run instead of all")
     options = parser.parse_args(arguments)
     tests = options.paths or ["chapters", "hmmtheory", *numeric_tests()]
@@ -145,8 +147,10 @@ def main(arguments: list[str] | None = None) -> int:
         lowest = [*(options.paths or numeric_tests()), "-o", "addopts=", "-W", "ignore"]
         table.append(run("lowest versions", make_lowest(), environment(), lowest))
     table = [row for row in table if row]
-    if not options.only and not options.paths:
-        record = {"processor": platform.machine(), "rows": table}
+    if options.record and not options.paths:
+        before = json.loads(RECORD.read_text("utf-8"))["rows"] if RECORD.is_file() else []
+        found = {row["name"]: row for row in [*before, *table]}
+        record = {"processor": platform.machine(), "rows": list(found.values())}
         RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return int(not table or any(row["failed"] for row in table))
 
