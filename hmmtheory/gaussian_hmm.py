@@ -20,7 +20,7 @@ from hmmtheory._checks import (
     as_scale,
     warn_caller,
 )
-from hmmtheory._linalg import row_graded_system
+from hmmtheory._linalg import covariance_root, row_graded_system
 
 #: So many doublings sum 2**64 terms.
 _DOUBLINGS = 64
@@ -276,14 +276,11 @@ def _update(prior: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]
 
 
 def symmetric_root(covariance: ArrayLike) -> FloatArray:
-    """Return R with RᵀR the covariance: symmetric, unless the units of its columns differ widely.
-
-    Then each column is rooted in a unit of its own, so that no small one drowns.
-    """
+    """Return R with RᵀR the covariance: symmetric, unless units differ so that small ones drown."""
     matrix = np.asarray(covariance, dtype=np.float64)
-    own = np.sqrt(np.clip(np.diag(matrix), 0.0, None))
-    own[own == 0.0] = own.max(initial=0.0) or 1.0
-    if own.size == 0 or own.max() < _ALIKE * own.min():
-        own = np.ones_like(own)
-    values, vectors = np.linalg.eigh(matrix / np.outer(own, own))
-    return np.asarray((vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T * own)
+    own = np.sqrt(np.abs(np.diag(matrix)))
+    seen = own[own > 0]
+    if seen.size and seen.max() > _ALIKE * seen.min():
+        return covariance_root(matrix)
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray((vectors * np.sqrt(np.clip(values, 0.0, None))) @ vectors.T)

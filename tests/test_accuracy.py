@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import RidgeClassifier, RidgeClassifierCV
 
 from hmmtheory import predict_accuracy
+from hmmtheory.practice._path import ridge_path
 
 FloatArray = NDArray[np.float64]
 P = 12
@@ -150,3 +151,30 @@ def test_a_ridge_of_which_the_pilot_says_nothing_is_refused() -> None:
     x, y = rng.standard_normal((60, 200)), rng.choice(2, 60)
     with pytest.raises(ValueError, match="ridge must be at least"):
         predict_accuracy(x, y, 400, ridge=0.0)
+
+
+def test_eight_rows_are_enough_to_ask() -> None:
+    x = np.random.default_rng(0).standard_normal((8, 2))
+    with pytest.warns(UserWarning, match="fewer than"):
+        assert 0 < predict_accuracy(x, [0, 1] * 4, 6).accuracy <= 1
+    with pytest.raises(ValueError, match="features must have at least 8 rows"):
+        predict_accuracy(x[:7], [0, 1] * 3 + [0], 6)
+
+
+def test_the_path_counts_directions_by_the_derivative_of_the_effective_ridge() -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((40, 25)) * np.geomspace(3, 0.1, 25), rng.standard_normal((40, 1))
+    lam, step = 2.0, 1e-5
+    low, middle, high = (ridge_path(x, y, np.array([lam * f])) for f in (1 - step, 1, 1 + step))
+    slope = (high.df1 - low.df1) / (high.kappas - low.kappas)
+    assert_allclose(middle.df2, middle.df1 + middle.kappas * slope, rtol=1e-6)
+    # Of eigenvalues t of S, df₂ is Σ t²/(t + κ)² where n is large: here near it.
+    assert 0 < middle.df2[0] < middle.df1[0]
+
+
+def test_a_row_that_is_fitted_whatever_its_label_is_not_judged() -> None:
+    rng = np.random.default_rng(2)
+    path = ridge_path(rng.standard_normal((10, 30)), rng.standard_normal((10, 1)),
+                      np.array([1e-12, 1e-9, 1.0]))  # fmt: skip
+    assert path.ridges.tolist() == [1.0]
+    assert np.isfinite(path.residuals).all()

@@ -235,3 +235,30 @@ def test_a_curve_carries_the_band_of_one_head():
     with pytest.raises(ValueError, match="band"):
         risk_curve(chain, model, 20, [0, 10], ridge=1.0, band=0.8)
     assert risk_curve(chain, model, 20, [0, 10]).low is None
+
+
+@pytest.mark.parametrize(("n", "spectrum"), [(20, STEEP[59]), (24, STEEP[31])])
+def test_the_sample_scatters_as_the_law_says(n, spectrum):
+    pop = population(spectrum, 3, seed=n)
+    law = risk_distribution(pop, n)
+    draws = law.sample(20_000, rng=3)
+    assert abs(draws.mean() - law.mean) < 5 * law.std / np.sqrt(draws.size)
+    assert_allclose(draws.std(), law.std, rtol=0.05)
+    # The bias scatters too: without it there would be less.
+    silent = Population(
+        pop.feature_covariance, pop.cross_covariance, pop.head.T @ pop.cross_covariance
+    )
+    bias = risk_distribution(silent, n)
+    assert 0 < bias.std < law.std
+    assert_allclose(bias.sample(20_000, rng=4).std(), bias.std, rtol=0.05)
+
+
+def test_two_outputs_with_one_noise_have_a_law_of_their_own():
+    # Ω of rank one beside a bias of rank two: no closed form, and the draws must say so.
+    s, b = 2.0 * np.eye(32), np.random.default_rng(2).standard_normal((32, 2))
+    omega = np.outer([1.0, -2.0], [1.0, -2.0]) / 50
+    law = risk_distribution(Population(s, s @ b, b.T @ s @ b + omega), 20)
+    draws = law.sample(20_000, rng=8)
+    levels = np.array([0.05, 0.3, 0.7, 0.95])
+    assert_allclose((draws[:, None] <= law.quantile(levels)).mean(axis=0), levels, atol=0.015)
+    assert_allclose(law.cdf(np.quantile(draws, levels)), levels, atol=0.015)

@@ -343,3 +343,36 @@ def test_a_plot_has_a_band_as_wide_as_the_error() -> None:
     risk_curve(CHAIN, MODEL, 12, [5, 8, 20], band=0.8).plot(other)
     assert len(other.collections) == 1
     plt.close("all")
+
+
+@pytest.mark.parametrize(("n", "ridge"), [(20, 0.3), (60, 2.0)])
+def test_the_ridge_has_its_part_of_the_gap(n: int, ridge: float) -> None:
+    t = np.geomspace(3.0, 0.1, 30)
+    # κ by bisection of its own equation, n - df₁ = λ/κ.
+    low, high = 1e-9, 1e9
+    for _ in range(200):
+        kappa = np.sqrt(low * high)
+        if n - (t / (t + kappa)).sum() > ridge / kappa:
+            high = kappa
+        else:
+            low = kappa
+    df1, df2 = ((t / (t + kappa)) ** k for k in (1, 2))
+    part = Moments(t, np.ones((30, 1)), [[1.0]])._from_ridge(n, ridge)
+    assert part == pytest.approx((n - df1.sum()) / (n - df2.sum()), rel=1e-9)
+
+
+def test_a_pilot_adds_what_variances_scatter_by() -> None:
+    t, n, rows, ridge = np.geomspace(3.0, 0.1, 12), 30, 50, 0.5
+    exact = Moments(t, np.ones((12, 1)), [[1.0]])
+    more = replace(exact, pilot=rows).relative_error(n, ridge) - exact.relative_error(n, ridge)
+    excess = 1.0 - 1.0 / exact.risk(n, ridge, "uniform").total
+    forgotten = exact._from_ridge(n, ridge)
+    scatter = 2.2 * np.sqrt(2 / (rows - 12)) + (12 / rows) ** 2 * (1 - forgotten) * excess
+    assert more == pytest.approx(scatter, rel=1e-9)
+    # Without ridge, directions that fill the pilot's rows say nothing of how many there are.
+    full, wide = replace(exact, pilot=13), replace(exact, pilot=14)
+    for one, share in ((full, 1.0), (wide, 1.0 - exact._from_ridge(n, 0.0))):
+        least = 2.2 * np.sqrt(2 / (one.pilot - min(12, one.pilot / 2)))
+        excess = 1.0 - 1.0 / exact.risk(n, 0.0, "uniform").total
+        found = one.relative_error(n) - exact.relative_error(n)
+        assert found == pytest.approx(least + (12 / one.pilot) ** 2 * share * excess, rel=1e-9)
