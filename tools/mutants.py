@@ -323,15 +323,15 @@ def state_of(path: Path) -> str:
 def covering(mutant: Mutant, tests: dict[str, dict[str, Any]]) -> list[list[str]]:
     """Return the tests that enter a mutant's function, by file, the fastest file first."""
     file = f"{mutant.module.replace('.', '/')}.py:"
-    at_import = mutant.function == "module" or "." not in mutant.function
+    # What is cached is entered by one test and used by others.
+    cached = "lru_cache" in modules()[mutant.module].read_text("utf-8")
+    whole = cached or mutant.function == "module" or mutant.function[:1].isupper()
     found: dict[str, list[str]] = defaultdict(list)
     seconds: dict[str, float] = defaultdict(float)
     for nodeid, test in tests.items():
         names = [name.removeprefix(file) for name in test["functions"] if name.startswith(file)]
-        inside = any(
-            name.replace(".<locals>", "").startswith(mutant.function) for name in names
-        ) or (names and mutant.function == "module")
-        if inside or (at_import and mutant.function[:1].isupper() and names):
+        inside = any(name.replace(".<locals>", "").startswith(mutant.function) for name in names)
+        if inside or (names and whole and (cached or "." not in mutant.function)):
             found[nodeid.partition("::")[0]].append(nodeid)
             seconds[nodeid.partition("::")[0]] += test["seconds"]
     return [found[name] for name in sorted(found, key=lambda name: seconds[name])]
