@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy import stats
+from scipy import optimize, stats
 
 from hmmtheory import (
     GaussianHMM,
@@ -343,3 +343,11 @@ def test_a_plot_has_a_band_as_wide_as_the_error() -> None:
     risk_curve(CHAIN, MODEL, 12, [5, 8, 20], band=0.8).plot(other)
     assert len(other.collections) == 1
     plt.close("all")
+
+
+def test_the_ridge_takes_its_part_of_the_gap_of_degrees_of_freedom() -> None:
+    t, n, ridge = np.geomspace(1.0, 0.01, 12), 8, 0.3
+    kappa = optimize.brentq(lambda k: (t / (t + k)).sum() + ridge / k - n, 1e-9, 1e3)
+    df1, df2 = (t / (t + kappa)).sum(), np.square(t / (t + kappa)).sum()
+    found = Moments(t, np.ones((12, 1)), np.eye(1))._from_ridge(n, ridge)
+    assert found == pytest.approx((n - df1) / (n - df2), rel=1e-9)
