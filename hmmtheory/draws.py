@@ -301,7 +301,8 @@ class RiskDistribution:
 
     @cached_property
     def _draws(self) -> FloatArray:
-        count = int(np.clip(_WORK / self._variance.variances.size**3, _FEWEST, _DRAWS))
+        work = max(self._variance.variances.size, 1) ** 3  # without noise nothing varies
+        count = int(np.clip(_WORK / work, _FEWEST, _DRAWS))
         return np.sort(self._excess(count, np.random.default_rng(0)))
 
     def _cdf(self, excess: FloatArray) -> FloatArray:

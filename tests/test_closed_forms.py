@@ -67,6 +67,15 @@ def test_reference_optimal_ridges_are_stationary() -> None:
         assert around[1] < min(around[0], around[2])
 
 
+@pytest.mark.parametrize("name", list(SYMBOLS))
+def test_roots_of_squares_of_the_symbols_simplify(name: str) -> None:
+    symbol = SYMBOLS[name]
+    assert sp.sqrt(symbol**2) == symbol
+    assert (symbol + 1).is_positive
+    # Only a persistence and a ridge may be zero.
+    assert bool(symbol.is_positive) == (name not in ("rho", "lam"))
+
+
 @SIDES
 def test_kappa_solves_its_equation_symbolically(wide: bool) -> None:
     forms = balanced_forms(wide)

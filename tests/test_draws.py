@@ -137,6 +137,29 @@ def test_without_noise_only_the_bias_is_left():
     assert_allclose([exact.mean, exact.std, exact.median], [0.0, 0.0, 0.0], atol=1e-12)
 
 
+def test_without_noise_two_outputs_miss_what_random_subspaces_miss():
+    b = np.zeros((10, 2))
+    b[0, 0], b[1, 1] = 2.0, 1.0
+    law = risk_distribution(Population(np.eye(10), b, b.T @ b), 4)
+    rows = np.random.default_rng(1).standard_normal((20_000, 10, 4))
+    seen = np.einsum("tij,ik->tjk", np.linalg.qr(rows)[0], b)
+    missed = (b**2).sum() - np.square(seen).sum(axis=(1, 2))
+    assert law.mean == pytest.approx(missed.mean(), abs=4 * missed.std() / np.sqrt(missed.size))
+    below = law.cdf(np.quantile(missed, [0.1, 0.5, 0.9]))
+    assert_allclose(below, [0.1, 0.5, 0.9], atol=0.02)
+
+
+def test_draws_without_noise_scatter_as_much_as_the_law_says():
+    spectrum, b = np.geomspace(1.0, 0.01, 90), np.ones((90, 1))
+    s = np.diag(spectrum)
+    law = risk_distribution(Population(s, s @ b, b.T @ s @ b), 60)
+    assert not law.exact
+    drawn = law.sample(20_000, rng=0)
+    assert drawn.mean() == pytest.approx(law.mean, abs=4 * law.std / np.sqrt(drawn.size))
+    kurtosis = stats.kurtosis(drawn, fisher=False)
+    assert drawn.std() == pytest.approx(law.std, rel=2 * np.sqrt((kurtosis - 1) / drawn.size))
+
+
 def test_no_feature_leaves_no_chance():
     empty = Population(np.empty((0, 0)), np.empty((0, 2)), 3.0 * np.eye(2))
     law = risk_distribution(empty, 5)

@@ -125,6 +125,17 @@ def test_the_hessian_is_the_slope_of_the_gradient(place: tuple[float, float, flo
         assert_allclose(found.hessian[k], slope, rtol=2e-3, atol=2e-3 * abs(found.hessian[k]).max())
 
 
+@pytest.mark.parametrize("excess", [3.0, -3.0])
+def test_where_the_expansion_takes_over_no_derivative_jumps(excess: float) -> None:
+    columns = 8.0 - excess / 2  # N + P = 16, so that λ(N + P) can be the switch exactly
+    at = 1e-3 / 16
+    before, found, after = (
+        surplus(excess, columns, ridge) for ridge in (at * (1 - 1e-6), at, at * (1 + 1e-6))
+    )
+    assert_allclose(before.gradient, after.gradient, rtol=1e-4, atol=1e-6)
+    assert_allclose(found.gradient, (before.gradient + after.gradient) / 2, rtol=1e-4, atol=1e-6)
+
+
 # The orders of the expansion, from exact moments.
 
 

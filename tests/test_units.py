@@ -17,7 +17,7 @@ from hmmtheory import (
     simulate_head_risk,
     simulate_risk_curve,
 )
-from hmmtheory._linalg import covariance_spectrum, principal_directions
+from hmmtheory._linalg import covariance_spectrum, graded_system, principal_directions
 
 UNITS = [[1e6, 1, 1], [1e12, 1, 1e-12], [1, 1e-9, 1e4], [1e-6, 1e6, 1]]
 
@@ -114,3 +114,10 @@ def test_a_head_in_other_units_gives_the_same_fit(units: list[float]) -> None:
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((9, 3)), rng.standard_normal((9, 2))
     assert_allclose((x * units) @ fit_head(x * units, y), x @ fit_head(x, y), atol=1e-12)
+
+
+def test_a_graded_system_is_of_columns_as_they_are_not_centred() -> None:
+    x = 10.0 + np.random.default_rng(0).standard_normal((9, 4))
+    s, right = graded_system(x, np.linalg.norm(x, axis=0))
+    assert_allclose(s, np.linalg.svd(x, compute_uv=False), rtol=1e-9)
+    assert_allclose(np.square(x @ right).sum(axis=0), np.square(s), rtol=1e-9)

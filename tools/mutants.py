@@ -320,18 +320,34 @@ def state_of(path: Path) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def covering(mutant: Mutant, tests: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """Return the tests that enter a mutant's function, by file, the fastest file first."""
+def cached(source: str) -> set[str]:
+    """Return the functions whose results are kept, so that only the first test enters them."""
+    return {
+        node.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef)
+        and any("cache" in ast.unparse(decorator) for decorator in node.decorator_list)
+    }
+
+
+def covering(mutant: Mutant, tests: dict[str, dict[str, Any]], source: str) -> list[list[str]]:
+    """Return the tests that enter a mutant's function, by file, the fastest file first.
+
+    Of a function whose results are kept, and of what runs at import, the tests of its module.
+    """
     file = f"{mutant.module.replace('.', '/')}.py:"
-    # What is cached is entered by one test and used by others.
-    cached = "lru_cache" in modules()[mutant.module].read_text("utf-8")
-    whole = cached or mutant.function == "module" or mutant.function[:1].isupper()
+    at_import = mutant.function == "module" or "." not in mutant.function
+    anywhere = mutant.function == "module" or not cached(source).isdisjoint(
+        mutant.function.split(".")
+    )
     found: dict[str, list[str]] = defaultdict(list)
     seconds: dict[str, float] = defaultdict(float)
     for nodeid, test in tests.items():
         names = [name.removeprefix(file) for name in test["functions"] if name.startswith(file)]
-        inside = any(name.replace(".<locals>", "").startswith(mutant.function) for name in names)
-        if inside or (names and whole and (cached or "." not in mutant.function)):
+        inside = any(
+            name.replace(".<locals>", "").startswith(mutant.function) for name in names
+        ) or (names and anywhere)
+        if inside or (at_import and mutant.function[:1].isupper() and names):
             found[nodeid.partition("::")[0]].append(nodeid)
             seconds[nodeid.partition("::")[0]] += test["seconds"]
     return [found[name] for name in sorted(found, key=lambda name: seconds[name])]
@@ -433,7 +449,7 @@ def results(found: list[Mutant], jobs: int) -> dict[str, str]:
         return f"{mutant.key} #{mutant.site} {hashlib.sha256(text).hexdigest()[:16]}"
 
     def one(mutant: Mutant) -> None:
-        groups = covering(mutant, tests)
+        groups = covering(mutant, tests, sources[mutant.module])
         name = name_of(mutant, groups)
         if name not in known:
             ours = free.pop()
