@@ -212,3 +212,11 @@ def test_rows_without_labels_are_read_from_a_file(tmp_path: Path, capsys: Any) -
         assert found == pytest.approx(expected, rel=1e-9), name
     assert main([*words[:-1], str(tmp_path / "none.npy")]) == 2
     assert "none.npy" in capsys.readouterr().err
+
+
+def test_an_interrupt_has_the_status_that_shells_know(monkeypatch: Any, tmp_path: Path) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hmmtheory.practice.command._read", interrupted)
+    assert main(["predict", str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]) == 128 + 2

@@ -106,3 +106,12 @@ def test_what_cannot_be_compared_is_refused() -> None:
         compare({"a": views["short"], "b": views["short"][:30]}, label, 20)
     with pytest.raises(ValueError, match=r"representations\['b'\]: features"):
         compare({"a": views["short"], "b": np.full((40, 2), np.nan)}, label, 20)
+
+
+@pytest.mark.parametrize("n", [5, 40, 400])
+def test_features_that_stand_still_cost_what_guessing_the_mean_does(n: int) -> None:
+    views, label = draw(50, 4)
+    found = compare({"still": np.full((50, 3), 5.0), "short": views["short"]}, label, n)
+    # The mean of n labels misses a new one by its variance and a share of 1/n.
+    assert found.baseline == pytest.approx(label.var(ddof=1) * (1 + 1 / n), rel=1e-12)
+    assert found.risk[0] == pytest.approx(found.baseline, rel=1e-9)

@@ -405,3 +405,13 @@ def test_of_sizes_with_equal_risk_all_features_are_recommended() -> None:
         found = recommend(x, y, 10, sizes=[9, 12, 15], order="variance", rng=0)
     assert_allclose(found.curve.risk, found.curve.risk[0], rtol=0.2)
     assert found.size == 15
+
+
+def test_a_measured_curve_says_which_ridge_it_was_measured_with() -> None:
+    x = np.random.default_rng(0).standard_normal((40, 3))
+    one = resample_risk_curve(x, x[:, 0], 20, [1, 3], 2, ridge=0.5, rng=0)
+    assert (one.ridge, one.ridges) == (0.5, None)
+    many = resample_risk_curve(x, x[:, 0], 20, [1, 3], 2, ridge=[0.5, 2.0], rng=0)
+    assert many.ridges is not None
+    assert (many.ridge, many.ridges.tolist()) == (0.0, [0.5, 2.0])
+    assert many.risk[0] == one.risk[0]  # same bits: the same computation
