@@ -73,7 +73,7 @@ def test_an_editor_changes_the_file_in_place(
 
 
 def test_a_chapter_is_found_by_its_number() -> None:
-    assert find("5") == find("05") == CHAPTERS[4]
+    assert find("5") == find("05") == CHAPTERS[5]
     with pytest.raises(SystemExit, match="number of a chapter; got '99'"):
         find("99")
     bad = subprocess.run(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from calls import CALLS
 
-COUNT = 1260
+COUNT = 756
 
 
 @pytest.mark.filterwarnings("ignore:the matrix subclass")
