@@ -14,6 +14,7 @@ import pytest
 
 from hmmtheory import compare, diagnose, predict_accuracy, predict_risk, recommend
 from hmmtheory.practice.command import main
+from hmmtheory.practice.files import choose
 
 RNG = np.random.default_rng(5)
 X = RNG.standard_normal((90, 6))
@@ -220,3 +221,7 @@ def test_an_interrupt_has_the_status_that_shells_know(monkeypatch: Any, tmp_path
 
     monkeypatch.setattr("hmmtheory.practice.command._read", interrupted)
     assert main(["predict", str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]) == 128 + 2
+
+
+def test_a_list_of_numbers_is_a_column() -> None:
+    assert choose(np.arange(4), "y.npy", []).tolist() == [[0], [1], [2], [3]]

@@ -171,3 +171,16 @@ def test_the_findings_have_values_of_their_own() -> None:
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     squares = (z**2).sum(axis=1)
     assert found.outlying_rows == pytest.approx(squares.max() / np.median(squares))
+
+
+def test_one_feature_is_enough_to_look_at() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((80, 1))
+    assert diagnose(x, x[:, 0] + rng.standard_normal(80), 20, rng=0).rank == 1
+
+
+def test_columns_of_few_values_are_counted() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((90, 4))
+    x[:, 1] = rng.choice([-1.0, 0.0, 1.0], 90)
+    assert diagnose(x, x[:, 0] + rng.standard_normal(90), 20, rng=0).tied_values == 1 / 4

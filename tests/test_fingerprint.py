@@ -71,3 +71,20 @@ def test_another_simulator_is_not_served_the_first_ones_chunks(tmp_path: Path) -
     assert table["risk"].tolist() == [1.0]  # same bits: 1.0 + 0.0
     with pytest.raises(ValueError, match="folder must be new or written by the same code"):
         study(grid, 5, simulate=made(level=100.0), folder=tmp_path, progress=False)
+
+
+size_of = len
+
+
+def counted(**point: Any) -> int:
+    return size_of(point)
+
+
+def test_a_builtin_under_another_name_has_content() -> None:
+    first = fingerprint(counted)
+    globals()["size_of"] = sum
+    try:
+        assert fingerprint(counted) != first
+    finally:
+        globals()["size_of"] = len
+    assert fingerprint(counted) == first

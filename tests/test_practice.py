@@ -415,3 +415,12 @@ def test_a_measured_curve_says_which_ridge_it_was_measured_with() -> None:
     assert many.ridges is not None
     assert (many.ridge, many.ridges.tolist()) == (0.0, [0.5, 2.0])
     assert many.risk[0] == one.risk[0]  # same bits: the same computation
+
+
+def test_components_carry_their_variances() -> None:
+    rng = np.random.default_rng(1)
+    x, more = rng.standard_normal((60, 3)) * [3.0, 2.0, 1.0], rng.standard_normal((200, 3))
+    head = recommend(x, x[:, 0], 40, sizes=[3], order="variance", unlabelled=more).estimator
+    components = head[0].estimator
+    scores = (np.vstack([x, more]) - components.mean_) @ components.components_.T
+    assert_allclose(components.explained_variance_, scores.var(axis=0, ddof=1), rtol=1e-9)

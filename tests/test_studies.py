@@ -25,6 +25,7 @@ from hmmtheory import (
     simulate_risk_curve,
     study,
 )
+from hmmtheory.studies._store import digest
 from hmmtheory.studies.settings import setting_theory, simulate_setting
 
 GRID: dict[str, Any] = {
@@ -361,3 +362,7 @@ def test_dask_workers_killed_at_random_lose_nothing_and_change_no_bit(tmp_path: 
         killer.join()
     assert killed
     same(result, run_logged(tmp_path, 1, kept=False))
+
+
+def test_the_order_of_names_in_a_point_does_not_matter() -> None:
+    assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1, "b": [3]})

@@ -442,16 +442,18 @@ def results(found: list[Mutant], jobs: int) -> dict[str, str]:
     # As they are now: a file that is edited meanwhile changes nothing.
     sources = {name: file.read_text("utf-8") for name, file in modules().items()}
 
-    def name_of(mutant: Mutant, groups: list[list[str]]) -> str:
+    def names_of(mutant: Mutant, groups: list[list[str]]) -> tuple[str, str]:
+        # What is killed stays killed while its module does; a survivor while its tests do too.
         text = sources[mutant.module].encode()
+        name = f"{mutant.key} #{mutant.site} {hashlib.sha256(text).hexdigest()[:16]}"
         used = sorted({group[0].partition("::")[0] for group in groups})
         text += b"".join((ROOT / file).read_bytes() for file in used)
-        return f"{mutant.key} #{mutant.site} {hashlib.sha256(text).hexdigest()[:16]}"
+        return name, f"{name} {hashlib.sha256(text).hexdigest()[:16]}"
 
     def one(mutant: Mutant) -> None:
         groups = covering(mutant, tests, sources[mutant.module])
-        name = name_of(mutant, groups)
-        if name not in known:
+        name, whole = names_of(mutant, groups)
+        if name not in known and whole not in known:
             ours = free.pop()
             task = {"mutant": vars(mutant), "source": sources[mutant.module], "groups": groups}
             assert ours.stdin is not None
@@ -460,10 +462,10 @@ def results(found: list[Mutant], jobs: int) -> dict[str, str]:
             ours.stdin.flush()
             answer, seconds = json.loads(ours.stdout.readline())
             free.append(ours)
-            known[name] = answer
+            known[whole if answer == "survived" else name] = answer
             print(f"{answer:9} {seconds:6.1f} s  {mutant.key}"[:150], flush=True)
             store.write_text(json.dumps(known), "utf-8")
-        answers[f"{mutant.key} #{mutant.site}"] = known[name]
+        answers[f"{mutant.key} #{mutant.site}"] = known.get(name) or known[whole]
 
     try:
         for _ in range(jobs):
