@@ -174,7 +174,9 @@ def test_the_path_counts_directions_by_the_derivative_of_the_effective_ridge() -
 
 def test_a_row_that_is_fitted_whatever_its_label_is_not_judged() -> None:
     rng = np.random.default_rng(2)
-    path = ridge_path(rng.standard_normal((10, 30)), rng.standard_normal((10, 1)),
-                      np.array([1e-12, 1e-9, 1.0]))  # fmt: skip
+    x = rng.standard_normal((30, 4))
+    x[:, 0] = 0.0
+    x[7, 0] = 5.0  # alone in its direction
+    path = ridge_path(x, rng.standard_normal((30, 1)), np.array([1e-9, 1e-7, 1.0]))
     assert path.ridges.tolist() == [1.0]
     assert np.isfinite(path.residuals).all()
