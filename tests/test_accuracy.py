@@ -180,3 +180,18 @@ def test_a_row_that_is_fitted_whatever_its_label_is_not_judged() -> None:
     path = ridge_path(x, rng.standard_normal((30, 1)), np.array([1e-9, 1e-7, 1.0]))
     assert path.ridges.tolist() == [1.0]
     assert np.isfinite(path.residuals).all()
+
+
+@pytest.mark.parametrize(("n", "p", "gap"), [(20, 60, 2.0), (30, 100, 2.5), (60, 100, 2.5)])
+def test_the_best_ridge_is_that_of_n_labels_not_of_the_pilot(n: int, p: int, gap: float) -> None:
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 2, 400)
+    x = rng.standard_normal((400, p))
+    x[:, :10] += gap * classes[:, None] / np.sqrt(10)
+    single = []
+    for ridge in np.logspace(0, 3, 7):
+        try:
+            single.append(predict_accuracy(x, classes, n, ridge=ridge).accuracy)
+        except ValueError:  # so small a ridge that the pilot says nothing of it
+            continue
+    assert abs(predict_accuracy(x, classes, n).accuracy - max(single)) < 0.015
