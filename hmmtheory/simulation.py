@@ -117,7 +117,8 @@ def simulate_head_risk(
     # Symmetric roots, unlike eigenvectors, are unique: the draws are the same on every machine.
     feature_root, noise_root = symmetric_root(covariance), symmetric_root(omega)
     own = np.ones(population.n_features)
-    if lam == 0.0 and population.n_features < n:  # units mean nothing, and cost digits
+    full = sampler is None and population.spectrum[0].size == population.n_features < n
+    if lam == 0.0 and full:  # draws have full rank: units mean nothing, and cost digits
         own = powers_of_two(np.sqrt(np.diag(covariance)))
         covariance, head = covariance / np.outer(own, own), head * own[:, None]
         feature_root = feature_root / own

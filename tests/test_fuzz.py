@@ -19,7 +19,7 @@ def test_hostile_input_is_answered_or_refused_with_a_reason() -> None:
     assert sum(row["inputs"] for row in counts.values()) >= 500
     # Every function takes some of it and refuses some.
     assert all(row["answered"] + row["refused"] == row["inputs"] >= 9 for row in counts.values())
-    assert sum(row["answered"] > 0 < row["refused"] for row in counts.values()) > 50
+    assert sum(row["answered"] > 0 < row["refused"] for row in counts.values()) > 45
 
 
 def mean(x: Any, power: Any = 1.0) -> Any:

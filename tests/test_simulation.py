@@ -413,3 +413,22 @@ def test_one_population_with_collinear_features_counts_its_rank() -> None:
     expected = 1.5 * 11 / 8  # R1 with p = 3
     assert abs(simulated.total - expected) < 4 * simulated.total_standard_error
     assert head_risk(population, 12).total == pytest.approx(expected)
+
+
+def test_a_head_of_minimum_norm_is_that_of_the_features_as_they_are() -> None:
+    # Columns that a draw can't tell apart: in other units another head would be the shortest.
+    units = np.array([1.0, 64.0])
+    s, head = np.diag(units**2), np.array([[1.0], [0.5]])
+    population = Population(s, s @ head, head.T @ s @ head + 1.0)
+
+    def sampler(count: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        x = generator.standard_normal((count, 1)) * units
+        return x, x @ head + generator.standard_normal((count, 1))
+
+    found = simulate_head_risk(population, 9, 20, rng=3, sampler=sampler)
+    risks, generator = [], np.random.default_rng(3)
+    for _ in range(20):
+        x, y = sampler(9, generator)
+        missed = np.linalg.pinv(x) @ y - head
+        risks.append((missed.T @ s @ missed).item() + 1.0)
+    assert found.total == pytest.approx(np.mean(risks), rel=1e-6)
