@@ -280,7 +280,9 @@ def pytest_configure(config: Any) -> None:
 def variables() -> dict[str, str]:
     """Return an environment for tests: one thread each, no cache of their own."""
     path = os.pathsep.join([str(ROOT / "tools"), str(ROOT)])
-    return {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path, "MPLBACKEND": "agg"}
+    # A run of pytest around this one would lend its workers' names.
+    outer = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    return {**outer, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": path, "MPLBACKEND": "agg"}
 
 
 def paths() -> list[str]:
