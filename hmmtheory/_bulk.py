@@ -143,7 +143,10 @@ def _root(rows: FloatArray) -> FloatArray:
 
 
 def _bulk(triangle: FloatArray, origin: FloatArray) -> Bulk:
-    count, shift = round(float(triangle[0, 0] ** 2)), triangle[0, 1:] / triangle[0, 0]
+    count = round(float(triangle[0, 0] ** 2)) if triangle.size else 0
+    if count == 0:
+        raise ValueError("unlabelled must hold at least one row; got none")
+    shift = triangle[0, 1:] / triangle[0, 0]
     root = triangle[1:, 1:].copy()
     # What is left of a constant column is rounding, and no direction.
     lengths = np.sqrt(np.square(root).sum(axis=0))
@@ -158,7 +161,8 @@ def _of_dask(array: Any, features: Any) -> Bulk:
     if array.ndim != 2:
         raise ValueError(f"unlabelled must have two dimensions; got {array.ndim}")
     blocks = array.rechunk({1: -1}).to_delayed().ravel().tolist()
-    origin = as_unlabelled(blocks[0].compute(), features).mean(axis=0)
+    start = as_unlabelled(blocks[0].compute(), features)
+    origin = start.mean(axis=0) if start.shape[0] else np.zeros(start.shape[1])
 
     def triangle_of(block: Any) -> FloatArray:
         return _triangle(as_unlabelled(block, features) - origin)

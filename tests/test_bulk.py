@@ -133,3 +133,20 @@ def test_a_memory_map_needs_the_memory_of_a_chunk(tmp_path: Path) -> None:
     scatter = found.root.T @ found.root / (rows - 1)
     assert_allclose(scatter, np.cov(np.asarray(mapped, dtype=float).T), atol=1e-12)
     assert predict_risk(x, y, 40, [width], "optimal", unlabelled=found).risk[0] < 2.5
+
+
+def test_an_empty_block_of_dask_is_no_row() -> None:
+    array = pytest.importorskip("dask.array")
+    rows = array.concatenate([array.zeros((0, 6), chunks=(1, 6)), array.from_array(MORE)])
+    found = predict_risk(X, Y, 30, [6], unlabelled=rows).risk
+    assert_allclose(found, predict_risk(X, Y, 30, [6], unlabelled=MORE).risk, rtol=1e-10)
+    kept = array.from_array(MORE, chunks=(100, 6))
+    for some in (kept[:, 0] > 1e9, np.r_[False, np.ones(len(MORE) - 1, dtype=bool)]):
+        rows = kept[some]  # of unknown length, the first block perhaps empty
+        if not np.asarray(some).any():
+            with pytest.raises(ValueError, match="unlabelled must hold at least one row"):
+                predict_risk(X, Y, 30, [6], unlabelled=rows)
+        else:
+            whole = predict_risk(X, Y, 30, [6], unlabelled=MORE[1:]).risk
+            found = predict_risk(X, Y, 30, [6], unlabelled=rows).risk
+            assert_allclose(found, whole, rtol=1e-10)
