@@ -51,6 +51,18 @@ def rank_tolerance(shape: tuple[int, ...]) -> float:
     return 16.0 * float(np.sqrt(max(shape))) * _EPS
 
 
+def thin_svd(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return the thin singular value decomposition of finite numbers, whatever LAPACK makes of it.
+
+    Divide and conquer is fast, and on some processors does not converge where rows are repeated.
+    """
+    try:
+        u, s, vt = linalg.svd(x, full_matrices=False, check_finite=False)
+    except linalg.LinAlgError:
+        u, s, vt = linalg.svd(x, full_matrices=False, check_finite=False, lapack_driver="gesvd")
+    return u, s, vt
+
+
 def column_lengths(x: FloatArray) -> FloatArray:
     """Return the norm of every column, without overflow or underflow on the way."""
     top = np.abs(x).max(axis=0, initial=0.0)
@@ -192,7 +204,7 @@ def singular_system(
     lengths = column_lengths(centred)
     lengths = lengths[lengths > 0]
     if lengths.size and lengths.max() <= _GRADED * lengths.min() and not (intercept and p >= n):
-        u, s, vt = linalg.svd(centred, full_matrices=False, check_finite=False)
+        u, s, vt = thin_svd(centred)
         if s[-1] > _ILL * s[0]:
             return u, s * unit, vt
     factors = factorise(x, intercept)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from hmmtheory._checks import FloatArray, warn_caller
-from hmmtheory._linalg import RANK_TOLERANCE
+from hmmtheory._linalg import RANK_TOLERANCE, thin_svd
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.factors import effective_ridge
 from hmmtheory.moments import Moments
@@ -174,7 +174,7 @@ def _risk(
     sigma_y = np.einsum("ij,ik,kj->j", v, lags[0], v) + label
     if p == 0 or np.isinf(ridge):
         return np.asarray(sigma_y)
-    left, lengths, _ = np.linalg.svd(task.representation.weights[:, :p], full_matrices=False)
+    left, lengths, _ = thin_svd(task.representation.weights[:, :p])
     variance = task.representation.noise_std**2
     # Beside feature noise a column's signal counts however much larger another's is.
     least = _ROUNDING if variance else np.sqrt(RANK_TOLERANCE)

@@ -15,6 +15,7 @@ import scipy  # scipy.special loads when it is first used
 from numpy.typing import ArrayLike
 
 from hmmtheory._checks import FloatArray, as_a, as_array, as_count, as_rng, shown
+from hmmtheory._linalg import thin_svd
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.factors import effective_ridge
 from hmmtheory.moments import Moments
@@ -390,7 +391,7 @@ def law_of(moments: Moments, n: int) -> RiskDistribution:
     if rank <= n or flat:
         variance = _Noise(omega, 1.0, float(min(rank, n)), float(abs(rank - n)))
         scaled = b * np.sqrt(t)[:, None]
-        squares = np.linalg.svd(scaled, compute_uv=False) ** 2 if rank > n else np.empty(0)
+        squares = thin_svd(scaled)[1] ** 2 if rank > n else np.empty(0)
         squares = squares[squares > 1e-14 * squares.max(initial=0.0)]
         return RiskDistribution(noise, True, variance, _Bias(squares, max(rank - n, 0), n))
     risk = moments.risk(n)

@@ -9,7 +9,12 @@ from scipy import linalg
 
 from hmmtheory._bulk import Bulk, joined
 from hmmtheory._checks import FloatArray, warn_caller
-from hmmtheory._linalg import SAMPLE_RANK_TOLERANCE, column_lengths, principal_directions
+from hmmtheory._linalg import (
+    SAMPLE_RANK_TOLERANCE,
+    column_lengths,
+    principal_directions,
+    thin_svd,
+)
 
 #: Columns alike within this share of their lengths need no units of their own.
 _ALIKE = 1e3
@@ -62,7 +67,7 @@ def sample_moments(x: FloatArray, y: FloatArray, unlabelled: FloatArray | Bulk) 
         basis = inside @ inverse
     else:
         # Labelled rows need not vary in every direction that unlabelled ones do.
-        basis, lengths, turns = linalg.svd(inside, full_matrices=False, check_finite=False)
+        basis, lengths, turns = thin_svd(inside)
         seen = lengths > SAMPLE_RANK_TOLERANCE * lengths.max(initial=0.0)
         basis, inverse = basis[:, seen], turns[seen].T / lengths[seen]
     coefficients = inverse @ (basis.T @ targets)

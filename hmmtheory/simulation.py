@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
 
 from hmmtheory._checks import (
     FloatArray,
@@ -22,7 +21,7 @@ from hmmtheory._checks import (
     as_sizes,
     spawn,
 )
-from hmmtheory._linalg import powers_of_two
+from hmmtheory._linalg import powers_of_two, thin_svd
 from hmmtheory._nested import Columns, NestedFit, nested_conditional, nested_path
 from hmmtheory._trials import Tally, delayed, one_blas_thread, workers
 from hmmtheory.curves import RiskCurve
@@ -131,14 +130,8 @@ def simulate_head_risk(
                 x = generator.standard_normal((n, population.n_features)) @ feature_root
                 y = x @ head + generator.standard_normal((n, q)) @ noise_root
             else:
-                x, y = sampler(n, generator)
-                if x.shape != (n, population.n_features) or y.shape != (n, q):
-                    raise ValueError(
-                        f"sampler must return shapes {(n, population.n_features)} and {(n, q)}; "
-                        f"got {x.shape} and {y.shape}"
-                    )
-                x = x / own
-            u, s, vt = _thin_svd(x)
+                x, y = _drawn(sampler(n, generator), (n, population.n_features), (n, q))
+            u, s, vt = _kept_svd(x)
             weight = s / (s**2 + lam)
             error = head - vt.T @ (weight[:, None] * (u.T @ y))
             missed = head - vt.T @ ((s * weight)[:, None] * (vt @ head))
@@ -161,11 +154,25 @@ def simulate_head_risk(
     )
 
 
-def _thin_svd(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _drawn(
+    pair: tuple[FloatArray, FloatArray], first: tuple[int, int], second: tuple[int, int]
+) -> tuple[FloatArray, FloatArray]:
+    """Return what a sampler drew, if it is what was asked for."""
+    x, y = pair
+    if x.shape != first or y.shape != second:
+        raise ValueError(
+            f"sampler must return shapes {first} and {second}; got {x.shape} and {y.shape}"
+        )
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("sampler must return finite numbers; got NaN or infinity")
+    return x, y
+
+
+def _kept_svd(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return the singular value decomposition of x without its null space."""
     if x.shape[1] == 0:
         return np.empty((x.shape[0], 0)), np.empty(0), np.empty((0, 0))
-    u, s, vt = linalg.svd(x, full_matrices=False)
+    u, s, vt = thin_svd(x)
     # S may be singular; its root is accurate to the square root of rounding only.
     keep = s > 1e-7 * s[0]
     return u[:, keep], s[keep], vt[keep]

@@ -93,7 +93,7 @@ def test_it_prints_and_plots() -> None:
     assert found.plot().get_xlabel() == "risk over the best, 200 labels"
     assert found.chance_best.sum() == pytest.approx(1.0)
     same = compare(views, label, 200)
-    assert same.chance_best.tolist() == found.chance_best.tolist()
+    assert same.chance_best.tolist() == found.chance_best.tolist()  # same bits: one call, twice
     first = stats.rankdata(found.risk)
     assert found.names[int(first.argmin())] == found.best
 

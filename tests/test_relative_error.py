@@ -83,7 +83,7 @@ def test_the_table_agrees_with_trained_heads(spectrum: str, n: int, p: int) -> N
 @pytest.mark.parametrize("order", ORDERS)
 def test_nineteen_of_twenty_errors_are_smaller_than_said(order: Any) -> None:
     error, beyond, said = judged()[order]
-    assert (beyond <= said).mean() >= 0.95
+    assert (beyond <= (1 + 1e-9) * said).mean() >= 0.95
     # And not by saying much too much.
     assert np.median(said) <= 4 * np.median(np.abs(error))
 
@@ -286,7 +286,9 @@ def test_every_way_to_moments_of_samples_tells_the_pilot() -> None:
         assert head_risk(population.truncate(4), 30, 1.0).relative_error > least
     curve = predict_risk(x, y, 30, sizes=[0, 4, 8], ridge=1.0)
     assert curve.relative_error is not None
-    assert (curve.relative_error >= least).all()  # the mean's risk, at size 0, is estimated too
+    assert (
+        curve.relative_error >= (1 - 1e-9) * least
+    ).all()  # the mean's risk, at size 0, is estimated too
     with pytest.raises(ValueError, match=r"^pilot must be an integer >= 1"):
         replace(exact, pilot=0)
 
@@ -352,7 +354,7 @@ def test_the_ridge_has_its_part_of_the_gap(n: int, ridge: float) -> None:
     low, high = 1e-9, 1e9
     for _ in range(200):
         kappa = np.sqrt(low * high)
-        if n - (t / (t + kappa)).sum() > ridge / kappa:
+        if n - (t / (t + kappa)).sum() > ridge / kappa:  # either turn is right, same bits or not
             high = kappa
         else:
             low = kappa

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     | SOURCES
     | {"heads", "_nested", "moments", "population", "tasks", "curves"},
     "practice.classes": CHECKS,
-    "practice._path": CHECKS,
+    "practice._path": TOOLS,
     "practice.accuracy": TOOLS | {"practice.classes", "practice._path"},
     "practice.features": TOOLS | {"moments", "heads", "theory", "curves"},
     "practice.diagnosis": TOOLS

@@ -308,3 +308,16 @@ def test_a_sampler_of_other_shapes_is_named(
         simulate_head_risk(
             population, 10, 2, sampler=lambda n, rng: (np.ones(shapes[0]), np.ones(shapes[1]))
         )
+
+
+@pytest.mark.parametrize(
+    ("rows", "last", "said"), [(8, 0.0, "shapes"), (9, np.nan, "finite"), (9, np.inf, "finite")]
+)
+def test_a_sampler_that_draws_something_else_is_refused(rows: int, last: float, said: str) -> None:
+    def draw(n: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        x = generator.standard_normal((rows, 3))
+        x[-1, -1] += last
+        return x, x[:, :1]
+
+    with pytest.raises(ValueError, match=f"^sampler must return {said}"):
+        simulate_head_risk(Population(np.eye(3), np.ones((3, 1)), [[4.0]]), 9, 2, sampler=draw)

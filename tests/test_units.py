@@ -1,9 +1,12 @@
 """Numbers don't depend on the units of a column, and hidden faults of large ones are seen."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from mpmath import mp
 from numpy.testing import assert_allclose
+from scipy import linalg
 
 from hmmtheory import (
     GaussianHMM,
@@ -17,7 +20,7 @@ from hmmtheory import (
     simulate_head_risk,
     simulate_risk_curve,
 )
-from hmmtheory._linalg import covariance_spectrum, graded_system, principal_directions
+from hmmtheory._linalg import covariance_spectrum, graded_system, principal_directions, thin_svd
 
 UNITS = [[1e6, 1, 1], [1e12, 1, 1e-12], [1, 1e-9, 1e4], [1e-6, 1e6, 1]]
 
@@ -121,3 +124,22 @@ def test_a_graded_system_is_of_columns_as_they_are_not_centred() -> None:
     s, right = graded_system(x, np.linalg.norm(x, axis=0))
     assert_allclose(s, np.linalg.svd(x, compute_uv=False), rtol=1e-9)
     assert_allclose(np.square(x @ right).sum(axis=0), np.square(s), rtol=1e-9)
+
+
+def test_a_decomposition_that_does_not_converge_is_done_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Seen with OpenBLAS's SkylakeX kernel: 200 rows of a language model, three times each.
+    x = np.repeat(np.random.default_rng(3).standard_normal((20, 9)), 3, axis=0)
+    real = linalg.svd
+
+    def stubborn(*given: Any, lapack_driver: str = "gesdd", **options: Any) -> Any:
+        if lapack_driver == "gesdd":
+            raise linalg.LinAlgError("SVD did not converge")
+        return real(*given, lapack_driver=lapack_driver, **options)
+
+    monkeypatch.setattr(linalg, "svd", stubborn)
+    u, s, vt = thin_svd(x)
+    assert_allclose((u * s) @ vt, x, atol=1e-13)
+    assert_allclose(s**2, np.linalg.eigvalsh(x.T @ x)[::-1], rtol=1e-10)
+    assert_allclose(fit_head(x, x[:, :1]), np.eye(9)[:, :1], atol=1e-12)

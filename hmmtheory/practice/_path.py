@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import linalg
 
 from hmmtheory._checks import FloatArray
+from hmmtheory._linalg import thin_svd
 
 #: A row whose leverage is nearer to 1 says nothing about a head that has not seen it.
 _SEEN = 1e-6
@@ -60,7 +60,7 @@ def ridge_path(
     The penalties reach up to 10**top times the features' total variance.
     """
     rows = x.shape[0]
-    u, s, _ = linalg.svd(x - x.mean(axis=0), full_matrices=False, check_finite=False)
+    u, s, _ = thin_svd(x - x.mean(axis=0))
     kept = s > 1e-11 * max(float(s.max(initial=0.0)), 1e-300)
     u, t, centred = u[:, kept], np.square(s[kept]), y - y.mean(axis=0)
     if ridges is None:

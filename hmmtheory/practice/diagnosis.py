@@ -11,7 +11,7 @@ from scipy import linalg, stats
 from scipy.spatial import distance
 
 from hmmtheory._checks import FloatArray, as_count, as_rng, as_rows
-from hmmtheory._linalg import principal_directions
+from hmmtheory._linalg import principal_directions, thin_svd
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.practice.features import predict_risk
 from hmmtheory.practice.recommend import forecast
@@ -463,7 +463,7 @@ def _dependent_sets(
         gram[np.diag_indices(m)] -= floor
         # The factorisation stops if an eigenvalue is below the floor.
         if linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1)[1] > 0:
-            vectors, values, _ = linalg.svd(x, full_matrices=False)
+            vectors, values, _ = thin_svd(x)
             # Rows that are exactly dependent lower the rank and do no harm.
             nonzero = values > max(x.shape) * np.finfo(np.float64).eps * values[0]
             last = int(np.flatnonzero(nonzero)[-1])
