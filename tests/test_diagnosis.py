@@ -23,7 +23,8 @@ def examine(features: FloatArray, n: int = 60, seed: int = 0) -> Diagnosis:
 
 
 def cautions(found: Diagnosis) -> set[str]:
-    return {f.name for f in found.findings if f.verdict == "caution"}
+    """Whatever fires: for every head, or for those without ridge."""
+    return {f.name for f in found.findings if f.verdict != "fine"}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -184,3 +185,41 @@ def test_columns_of_few_values_are_counted() -> None:
     x = rng.standard_normal((90, 4))
     x[:, 1] = rng.choice([-1.0, 0.0, 1.0], 90)
     assert diagnose(x, x[:, 0] + rng.standard_normal(90), 20, rng=0).tied_values == 1 / 4
+
+
+def fired(features: FloatArray, labels: FloatArray) -> set[str]:
+    found = diagnose(features, labels, 60, rng=0)
+    return {f.name for f in found.findings if f.verdict == "caution"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_labels_and_residuals_are_looked_at(seed: int) -> None:
+    rng = np.random.default_rng([7, seed])
+    x = rng.standard_normal((300, 8))
+    y = x[:, 0] + rng.standard_normal(300)
+    assert fired(x, y) == set()
+    assert fired(x, y + np.linspace(0, 3, 300)) == {"drift with row order"}
+    assert fired(x, np.stack([y, y + 4 * (np.arange(300) > 200)], axis=1)) == {
+        "drift with row order"
+    }
+    assert "curved residuals" in fired(x, y + x[:, 0] ** 2)
+    assert "one label dominates" in fired(x, np.where(rng.random(300) < 0.7, 0.0, y))
+    # Two classes as numbers have a dominant value, too, and no tail.
+    assert fired(x, (y > 0.5).astype(float)) <= {"curved residuals"}
+
+
+def test_drift_is_the_correlation_with_the_order_in_standard_errors() -> None:
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((400, 1))
+    y = x[:, 0] + np.linspace(-2, 2, 400) + 0.1 * rng.standard_normal(400)
+    found = diagnose(x, y, 60, rng=0)
+    # The rest is a straight line and a little noise: nearly perfect correlation.
+    spread = np.linspace(-2, 2, 400).std()
+    assert_allclose(found.drift, 20 * spread / np.hypot(spread, 0.1), rtol=0.01)
+
+
+def test_what_harms_only_heads_without_ridge_is_told_in_one_line() -> None:
+    found = examine(np.random.default_rng(9).standard_normal((N, 400)))
+    assert found.without_ridge == ("labelled rows a direction",)
+    assert "CAUTION" not in str(found)
+    assert "Harms only heads without ridge: labelled rows a direction 1.5." in str(found)

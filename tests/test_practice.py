@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression, Ridge, RidgeCV
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.pipeline import Pipeline
 
@@ -424,3 +424,23 @@ def test_components_carry_their_variances() -> None:
     components = head[0].estimator
     scores = (np.vstack([x, more]) - components.mean_) @ components.components_.T
     assert_allclose(components.explained_variance_, scores.var(axis=0, ddof=1), rtol=1e-9)
+
+
+def test_the_head_keeps_the_predicted_ridge_where_leave_one_out_knows_less() -> None:
+    rng = np.random.default_rng(40)
+    x = rng.standard_normal((120, 40)) / np.arange(1, 41)
+    y = x @ rng.standard_normal(40) + rng.standard_normal(120)
+    few, many = recommend(x, y, n_samples=60), recommend(x, y, n_samples=61)
+    assert few.estimator[-1].alpha_ == pytest.approx(few.ridge)
+    assert len(many.estimator[-1].alphas) > 1
+    # Three labels of each row: leave-one-out takes the copies for proof that no ridge is needed.
+    wide = rng.standard_normal((150, 100))
+    label = wide[:, 0] + rng.standard_normal(150)
+    threefold = np.repeat(wide, 3, axis=0)
+    noisy = np.repeat(label, 3) + 0.1 * rng.standard_normal(450)
+    with pytest.warns(UserWarning, match="different rows"):
+        kept = recommend(threefold, noisy, n_samples=450)
+    new = rng.standard_normal((4000, 100))
+    misled = RidgeCV(alphas=np.logspace(-4, 6, 41)).fit(threefold, noisy)
+    missed = [np.square(new[:, 0] - head.predict(new)).mean() for head in (kept.estimator, misled)]
+    assert missed[0] < 0.7 * missed[1]

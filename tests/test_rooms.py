@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "practice.accuracy": TOOLS | {"practice.classes", "practice._path"},
     "practice.features": TOOLS | {"moments", "heads", "theory", "curves"},
     "practice.diagnosis": TOOLS
-    | {"samples", "practice._picture", "practice.features", "practice.recommend"},
+    | {"samples", "practice._measures", "practice._picture", "practice.recommend"},
+    "practice._measures": TOOLS | {"practice._path", "practice.features"},
     "practice._picture": {"plotting"},
     "practice.recommend": TOOLS
     | {"moments", "theory", "curves"}

@@ -1,4 +1,4 @@
-"""Which findings of `diagnose` tell a wrong prediction from a right one?
+"""What the findings of `diagnose` cost: do they tell a wrong prediction from a right one.
 
     python -m benchmarks.practice.findings
 
@@ -24,6 +24,7 @@ from hmmtheory._trials import one_blas_thread
 
 FOLDER = Path(__file__).parent
 STORE = FOLDER / "findings.json"
+SUMMARY = FOLDER / "summary.json"
 ORDINARY = ("diabetes", "words", "sentences", "pooled_sentences", "lengths")
 
 
@@ -51,6 +52,19 @@ def errors() -> pd.DataFrame:
     )
     frame["error"] = 100 * abs(frame["ours"] / frame["truth"] - 1)
     return frame.assign(ordinary=frame["set"].isin(ORDINARY))
+
+
+def told(frame: pd.DataFrame, done: dict[str, Any]) -> pd.DataFrame:
+    """Return the rows of :func:`errors` with what `diagnose` said of their pilots."""
+    keys = [
+        f"{name} {size} {pilot}"
+        for name, size, pilot in zip(frame["set"], frame["N"], frame["pilot"], strict=True)
+    ]
+    return frame.reset_index(drop=True).assign(
+        cautions=[done[key]["cautions"] for key in keys],
+        trust=[done[key]["trust"] for key in keys],
+        beyond=(abs(frame["ours"] - frame["truth"]) > 1.96 * frame["se"]).to_numpy(),
+    )
 
 
 def table(frame: pd.DataFrame) -> pd.DataFrame:
@@ -81,7 +95,9 @@ def main() -> None:
     for make in REGRESSION:
         data = None
         for size, pilot in sorted(
-            set(zip(*(frame[frame["set"] == make.__name__][c] for c in ("N", "pilot")), strict=True))
+            set(
+                zip(*(frame[frame["set"] == make.__name__][c] for c in ("N", "pilot")), strict=True)
+            )
         ):
             key = f"{make.__name__} {size} {pilot}"
             if key not in done:
@@ -89,11 +105,11 @@ def main() -> None:
                 with one_blas_thread():
                     done[key] = seen(data, int(size), int(pilot))
                 STORE.write_text(json.dumps(done, indent=0) + "\n")
-    keys = frame.agg(lambda row: f"{row['set']} {row['N']} {row['pilot']}", axis=1)
-    frame["cautions"] = keys.map(lambda key: done[key]["cautions"])
-    frame["trust"] = keys.map(lambda key: done[key]["trust"])
-    frame["beyond"] = abs(frame["ours"] - frame["truth"]) > 1.96 * frame["se"]
-    print(table(frame).to_string())
+    found = table(told(frame, done))
+    print(found.to_string())
+    summary = json.loads(SUMMARY.read_text())
+    summary["findings"] = found.reset_index().to_dict("records")
+    SUMMARY.write_text(json.dumps(summary, indent=0) + "\n")
 
 
 if __name__ == "__main__":

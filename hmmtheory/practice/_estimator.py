@@ -24,9 +24,12 @@ def require_sklearn() -> None:
 
 
 def fresh_head(
-    pool: Pool, order: str, size: int, ridge: float, features: Any, classes: bool
+    pool: Pool, order: str, size: int, ridge: float, features: Any, classes: bool, keep: bool
 ) -> Any:
-    """Return the unfitted head; its choice of features does not depend on the rows it fits."""
+    """Return the unfitted head; its choice of features does not depend on the rows it fits.
+
+    It chooses its ridge again by leave-one-out, or with `keep` does not.
+    """
     from sklearn.compose import ColumnTransformer
     from sklearn.decomposition import PCA
     from sklearn.dummy import DummyClassifier, DummyRegressor
@@ -38,7 +41,8 @@ def fresh_head(
         return make_pipeline(DummyClassifier() if classes else DummyRegressor(strategy="mean"))
     variance = float(pool.x[:, :size].var(axis=0).sum())
     centre = ridge if 0 < ridge < np.inf else max(variance, np.finfo(float).tiny)
-    head = (RidgeClassifierCV if classes else RidgeCV)(alphas=centre * _GRID)
+    near = _GRID if not keep else _GRID[-1:] if ridge == np.inf else np.ones(1)
+    head = (RidgeClassifierCV if classes else RidgeCV)(alphas=centre * near)
     if order != "variance":
         picked = pool.transform[:size].tolist()
         return make_pipeline(ColumnTransformer([("first", "passthrough", picked)]), head)

@@ -58,7 +58,7 @@ class Recommendation:
         The number of features to use: all, unless fewer are better by more than chance.
     ridge : float
         The predicted best penalty λ, scikit-learn's ``alpha``; infinite if the mean response is
-        the best guess.  The fitted head chooses its own once labels are in.
+        the best guess.
     risk, standard_error : float
         Predicted risk, and its standard error from having only N labelled rows: a jackknife
         over 20 groups of them that repeats the choice of the ridge.  A head from one draw of n
@@ -77,7 +77,9 @@ class Recommendation:
         Predicted risk of every size at its best penalty.
     estimator : sklearn.pipeline.Pipeline
         The head, fitted to the rows given: a ``RidgeCV``, or for classes a
-        ``RidgeClassifierCV``, which ``estimator.fit`` refits to others.
+        ``RidgeClassifierCV``, which ``estimator.fit`` refits to others.  It chooses its penalty
+        around `ridge` by leave-one-out; it keeps `ridge` if the rows given are twice n, and so
+        know more than n labels will, or if rows have copies, which mislead leave-one-out.
     notes : tuple of str
         What else should be known before labels are bought.
     """
@@ -207,11 +209,14 @@ def recommend(
     if pilot.n >= _FAR * pool.x.shape[0]:
         said = f"Refit when the labels are in: {pool.x.shape[0]} rows know this ridge only roughly."
         notes = (*notes, said)
-    estimator = fresh_head(pool, order, size, copies.each * ridge, features, classes is not None)
+    # Leave-one-out knows less than a pilot of more rows, and where rows have copies is misled:
+    # those that stay in know the label of the one left out.
+    own, keep = copies.each * ridge, copies.each > 1 or 2 * n <= owner.size
+    estimator = fresh_head(pool, order, size, own, features, classes is not None, keep)
     return Recommendation(
         n_samples=n,
         size=size,
-        ridge=copies.each * ridge,
+        ridge=own,
         risk=risk + copies.extra,
         standard_error=_jackknife(risks),
         baseline=float(pilot.moments(0).parts(pilot.n, intercept=True).sum()) + copies.extra,

@@ -1,0 +1,170 @@
+"""What diagnose measures on rows: distances, near-dependent draws, residuals. Serves chapter 12."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import linalg, stats
+from scipy.spatial import distance
+
+from hmmtheory._checks import FloatArray
+from hmmtheory._linalg import thin_svd
+from hmmtheory._trials import one_blas_thread
+from hmmtheory.practice._path import ridge_path
+from hmmtheory.practice.features import predict_risk
+
+#: Rows among which distances are measured.
+_MAX_ROWS = 2000
+#: A pair is nearly a duplicate below this share of the typical squared distance of two rows.
+NEAR = 0.05
+#: A draw is near-singular below this share of the smallest singular value of Gaussian draws.
+_GAP = 0.1
+#: Most rows of a draw that is searched for near-dependent rows.
+_MAX_DRAW = 160
+#: Most directions of draws that have more rows than directions.
+MAX_DIRECTIONS = 256
+#: Draws of Gaussian rows with which those of the samples are compared.
+_TWINS = 50
+
+
+def excess_kurtosis(columns: FloatArray) -> FloatArray:
+    """Return that of each centred column; 0 for Gaussian numbers."""
+    squares = np.square(columns)
+    return np.asarray(np.square(squares).mean(axis=0) / np.square(squares.mean(axis=0)) - 3.0)
+
+
+def tied_values(x: FloatArray) -> float:
+    """Return the share of columns that take fewer than ten values."""
+    distinct = 1 + np.count_nonzero(np.diff(np.sort(x, axis=0), axis=0), axis=0)
+    return float(np.mean(distinct < min(10, len(x))))
+
+
+def label_tails(y: FloatArray) -> float:
+    """Return the largest excess kurtosis of an output that takes more than ten values."""
+    many = [column for column in y.T if np.unique(column).size > 10]
+    return max((float(stats.kurtosis(column)) for column in many), default=0.0)
+
+
+def dominant_label(y: FloatArray) -> float:
+    """Return the largest share of one value, of outputs that take more than ten."""
+    counts = [np.unique(column, return_counts=True)[1] for column in y.T]
+    return max((float(c.max() / len(y)) for c in counts if c.size > 10), default=0.0)
+
+
+def scale_effect(scores: FloatArray, y: FloatArray, n: int) -> float:
+    """Return the risk with row scales over that without, where they differ most."""
+    judged = scores.shape[1]
+    sizes = sorted({s for s in (n // 2, 3 * n // 4, 3 * n // 2, 2 * n, judged) if 1 <= s <= judged})
+    curves = [
+        predict_risk(scores, y, n, sizes, rows=option).risk for option in ("elliptical", "gaussian")
+    ]
+    finite = np.isfinite(curves[1]) & (curves[1] > 0)
+    ratios = curves[0][finite] / curves[1][finite]
+    return float(ratios[np.abs(np.log(ratios)).argmax()]) if finite.any() else 1.0
+
+
+def of_residuals(x: FloatArray, y: FloatArray) -> tuple[float, float]:
+    """Return drift and curvature of what the best ridge head says of rows it has not seen."""
+    path = ridge_path(x, y)
+    if not path.ridges.size:
+        return 0.0, 0.0
+    left = path.residuals[np.square(path.residuals).sum(axis=(1, 2)).argmin()]
+    found = np.zeros((2, y.shape[1]))
+    for k, (residual, label) in enumerate(zip(left.T, y.T, strict=True)):
+        said = label - residual
+        if np.ptp(label) > 0 and np.ptp(residual) > 0:
+            far = np.abs(said - np.median(said))
+            found[0, k] = np.corrcoef(residual, np.arange(residual.size))[0, 1]
+            found[1, k] = stats.spearmanr(residual, far)[0] if np.ptp(far) > 0 else 0.0
+    drift, curvature = np.sqrt(len(x)) * np.abs(found).max(axis=1)
+    return float(drift), float(curvature)
+
+
+def distances(
+    centred: FloatArray, variance: float, rng: np.random.Generator
+) -> tuple[FloatArray, float]:
+    """Return each row's squared distance to its nearest, over a typical one, and the near rate."""
+    rows = centred.shape[0]
+    if rows > _MAX_ROWS:
+        centred = centred[rng.choice(rows, _MAX_ROWS, replace=False)]
+    pairs = distance.pdist(centred, "sqeuclidean") / (2.0 * variance)
+    square = distance.squareform(pairs)
+    np.fill_diagonal(square, np.inf)
+    return square.min(axis=1), float(np.mean(pairs < NEAR))
+
+
+def dependent_rows(
+    rows: FloatArray,
+    spectrum: FloatArray,
+    scales: FloatArray,
+    n: int,
+    rng: np.random.Generator,
+) -> float:
+    """Return the share of draws of n <= rank rows in which some nearly determine each other.
+
+    If few draws of n rows have such a set, larger ones are searched, where a set of k rows is
+    (m choose k)/(n choose k) times as frequent.  The rank keeps its distance, since near it
+    Gaussian rows too are nearly dependent.
+    """
+    largest = min(5 * spectrum.size // 8, rows.shape[0] // 2, _MAX_DRAW)
+    with one_blas_thread():
+        for m, draws in ((min(n, largest), 200), (min(2 * n, largest), 1000)):
+            sizes = dependent_sets(rows, spectrum, scales, max(m, 3), draws, rng)
+            if m == n and len(sizes) > 0.05 * draws:
+                return len(sizes) / draws
+    taken = [np.arange(k) for k in sizes]
+    return float(sum(np.prod(np.maximum(n - t, 0) / (m - t)) for t in taken) / draws)
+
+
+def dependent_sets(
+    rows: FloatArray,
+    spectrum: FloatArray,
+    scales: FloatArray,
+    m: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> list[int]:
+    """Return the number of rows of each nearly dependent set, at most one set for each draw."""
+    twin = rng.standard_normal((_TWINS, m, spectrum.size)) * np.sqrt(spectrum)
+    twin *= rng.choice(scales, (_TWINS, m, 1))
+    twin -= twin.mean(axis=1, keepdims=True)
+    # Centring leaves one eigenvalue of zero.
+    floor = _GAP**2 * np.linalg.eigvalsh(twin @ twin.swapaxes(1, 2))[:, 1].min()
+    sizes = []
+    for _ in range(draws):
+        x = rows[rng.choice(rows.shape[0], m, replace=False)]
+        x = x - x.mean(axis=0)
+        gram = x @ x.T + np.square(x).sum() / m
+        gram[np.diag_indices(m)] -= floor
+        # The factorisation stops if an eigenvalue is below the floor.
+        if linalg.lapack.dpotrf(gram, lower=1, overwrite_a=1)[1] > 0:
+            vectors, values, _ = thin_svd(x)
+            # Rows that are exactly dependent lower the rank and do no harm.
+            nonzero = values > max(x.shape) * np.finfo(np.float64).eps * values[0]
+            last = int(np.flatnonzero(nonzero)[-1])
+            if values[last] ** 2 < floor:
+                # The singular vector u has its weight on 1/Σu⁴ rows.
+                weight = 1.0 / (vectors[:, last] ** 4).sum()
+                sizes.append(min(int(np.ceil(weight - 0.1)), m))
+    return sizes
+
+
+def silent_draws(scores: FloatArray, scales: FloatArray, n: int, rng: np.random.Generator) -> float:
+    """Return the share of draws of n > rank rows that hardly vary along some direction."""
+    rows, directions = scores.shape
+    # Repeated rows may leave fewer different ones than directions would need.
+    m = min(max(min(n, 3 * rows // 4), directions + 2), rows)
+    cost = directions**2 * (m + 8 * directions)
+    draws, twins = (int(np.clip(work / cost, 20, most)) for work, most in ((5e9, 200), (2e9, 50)))
+
+    def smallest(x: FloatArray) -> float:
+        x = x - x.mean(axis=0)
+        values = linalg.eigvalsh(x.T @ x)
+        return float(values[values > directions * np.finfo(np.float64).eps * values[-1]][0])
+
+    with one_blas_thread():
+        floor = _GAP**2 * min(
+            smallest(rng.choice(scales, (m, 1)) * rng.standard_normal((m, directions)))
+            for _ in range(twins)
+        )
+        low = [smallest(scores[rng.choice(rows, m, replace=False)]) < floor for _ in range(draws)]
+    return float(np.mean(low))
