@@ -63,20 +63,29 @@ def scale_effect(scores: FloatArray, y: FloatArray, n: int) -> float:
 
 
 def of_residuals(x: FloatArray, y: FloatArray) -> tuple[float, float]:
-    """Return drift and curvature of what the best ridge head says of rows it has not seen."""
+    """Return drift and curvature of what the best ridge head says of rows it has not seen.
+
+    Rows that are sorted by their labels have no drift, and labels of ten values no curvature:
+    there both would be the labels' own.
+    """
     path = ridge_path(x, y)
     if not path.ridges.size:
         return 0.0, 0.0
     left = path.residuals[np.square(path.residuals).sum(axis=(1, 2)).argmin()]
-    found = np.zeros((2, y.shape[1]))
-    for k, (residual, label) in enumerate(zip(left.T, y.T, strict=True)):
-        said = label - residual
-        if np.ptp(label) > 0 and np.ptp(residual) > 0:
+    drift = curvature = 0.0
+    for residual, label in zip(left.T, y.T, strict=True):
+        steps, values = np.diff(label), np.unique(label).size
+        if values > 1 and np.ptp(residual) > 0:
+            many = values > 10
+            ordered = (steps >= 0).all() or (steps <= 0).all()
+            if not ordered and (many or np.count_nonzero(steps) >= values):
+                found = np.corrcoef(residual, np.arange(residual.size))[0, 1]
+                drift = max(drift, abs(float(found)))
+            said = label - residual
             far = np.abs(said - np.median(said))
-            found[0, k] = np.corrcoef(residual, np.arange(residual.size))[0, 1]
-            found[1, k] = stats.spearmanr(residual, far)[0] if np.ptp(far) > 0 else 0.0
-    drift, curvature = np.sqrt(len(x)) * np.abs(found).max(axis=1)
-    return float(drift), float(curvature)
+            if many and np.ptp(far) > 0:
+                curvature = max(curvature, abs(float(stats.spearmanr(residual, far)[0])))
+    return drift, curvature
 
 
 def distances(

@@ -45,8 +45,8 @@ _COST = {
     "heavy-tailed labels": (30, 12),
     "outlying rows": (49, 15),
 }
-#: What rarely comes by chance: so many standard errors of a correlation.
-_SURE = 4.0
+#: A correlation counts if it is so large, and so many standard errors.
+_LARGE, _SURE = 0.2, 4.0
 #: Width of a printed report.
 _WIDTH = 100
 
@@ -114,10 +114,11 @@ class Diagnosis:
         The largest share of the rows that have the same label, of outputs that take more than
         ten values.
     drift : float
-        The largest correlation of an output's left-out residuals with the order of the rows, in
-        standard errors.
+        The largest correlation of an output's left-out residuals with the order of the rows,
+        unless they are sorted by it.
     curvature : float
-        The same with the distance of the prediction from its median, by ranks.
+        The same with the distance of the prediction from its median, by ranks, of outputs that
+        take more than ten values.
     outlying_rows : float
         The largest squared length of a row, in standard deviations of the columns, over the
         median one.
@@ -262,7 +263,7 @@ class Diagnosis:
             Finding(
                 "drift with row order",
                 self.drift,
-                _verdict(self.drift > _SURE),
+                _verdict(self._counts(self.drift)),
                 "What the head misses changes along the rows. If their order is time, or one "
                 "source after another, the prediction holds for rows like these, not for later "
                 "ones: give whose row it is as groups, or shuffle before you split.",
@@ -270,7 +271,7 @@ class Diagnosis:
             Finding(
                 "curved residuals",
                 self.curvature,
-                _verdict(self.curvature > _SURE),
+                _verdict(self._counts(self.curvature)),
                 "What the head misses depends on what it predicts: no linear head gets it, and "
                 "labels can't buy it. A transformed label, or another layer, may.",
             ),
@@ -294,6 +295,9 @@ class Diagnosis:
         """Whether no finding was seen to make predictions with ridge wrong beyond their error."""
         wrong = {f.name for f in self.findings if f.verdict == "caution"} & _SPOIL
         return not wrong and bool(np.isfinite(self.error_share))
+
+    def _counts(self, correlation: float) -> bool:
+        return bool(correlation > max(_LARGE, _SURE / np.sqrt(self.n_rows)))
 
     @property
     def without_ridge(self) -> tuple[str, ...]:
