@@ -590,5 +590,5 @@ const hmmExplorer = (() => {
   const root = document.getElementById("explorer");
   if (root) build(root);
 
-  return { PARAMETERS, parse, serialise, positiveRoot, risk, limitRisk, sweetSpot, globalOptimum, boundaries, optimalRidge };
+  return { PARAMETERS, parse, serialise, positiveRoot, risk, limitRisk, sweetSpot, globalOptimum, boundaries, optimalRidge, draw: { add, ticks, range, show, whole } };
 })();
