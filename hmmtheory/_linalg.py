@@ -395,6 +395,12 @@ def _head(
     return units * unit, list(whole * height)
 
 
+def _separates(r: FloatArray) -> bool:
+    """Whether a triangular factor is so well conditioned that plain LAPACK keeps the digits."""
+    # As L U with L the identity: older SciPy has no dtrcon.
+    return bool(linalg.lapack.dgecon(r, np.abs(r).sum(axis=0).max())[0] > _ILL)
+
+
 def _plain_head(
     x: FloatArray, y: FloatArray, root: float, lengths: FloatArray
 ) -> FloatArray | None:
@@ -413,12 +419,12 @@ def _plain_head(
             tall = np.vstack([np.diag(root / units), tall])
             labels = np.vstack([np.zeros((p, y.shape[1])), y])
         turned, r = linalg.qr_multiply(tall, labels.T, mode="right")
-        if linalg.lapack.dtrcon(r)[0] > _ILL:
+        if _separates(r):
             return np.asarray(linalg.solve_triangular(r, turned.T) / units[:, None])
     elif lengths.max() <= _ROWS * lengths.min():
         tall = np.vstack([x.T, root * np.eye(n)]) if root > 0 else x.T
         q, r = linalg.qr(tall, mode="economic", check_finite=False)
-        if linalg.lapack.dtrcon(r)[0] > _ILL:
+        if _separates(r):
             return np.asarray(q[:p] @ linalg.solve_triangular(r, y, trans=1))
     return None
 
