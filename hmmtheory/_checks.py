@@ -362,7 +362,11 @@ def as_count(name: str, value: Any, *, minimum: int = 1, maximum: int | None = N
         count = operator.index(value)
     except Exception as error:
         raise ValueError(f"{name} must be {wanted}; got {shown(value)}") from error
-    if isinstance(value, bool) or count < minimum or (maximum is not None and count > maximum):
+    if (
+        isinstance(value, (bool, np.bool_))
+        or count < minimum
+        or (maximum is not None and count > maximum)
+    ):
         raise ValueError(f"{name} must be {wanted}; got {shown(value)}")
     if count > np.iinfo(np.int64).max:
         raise ValueError(f"{name} must be {wanted} and below 2**63; got {shown(value)}")

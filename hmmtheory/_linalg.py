@@ -395,7 +395,7 @@ def _head(
     return units * unit, list(whole * height)
 
 
-def _separates(r: FloatArray) -> bool:
+def _separates(r: NDArray[Any]) -> bool:
     """Whether a triangular factor is so well conditioned that plain LAPACK keeps the digits."""
     # As L U with L the identity: older SciPy has no dtrcon.
     return bool(linalg.lapack.dgecon(r, np.abs(r).sum(axis=0).max())[0] > _ILL)

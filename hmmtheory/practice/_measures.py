@@ -22,6 +22,8 @@ _GAP = 0.1
 _MAX_DRAW = 160
 #: Most directions of draws that have more rows than directions.
 MAX_DIRECTIONS = 256
+#: Below this share of the spread a difference is rounding.
+_DIGITS = 1e-9
 #: Draws of Gaussian rows with which those of the samples are compared.
 _TWINS = 50
 
@@ -75,7 +77,8 @@ def of_residuals(x: FloatArray, y: FloatArray) -> tuple[float, float]:
     drift = curvature = 0.0
     for residual, label in zip(left.T, y.T, strict=True):
         steps, values = np.diff(label), np.unique(label).size
-        if values > 1 and np.ptp(residual) > 0:
+        # A residual of rounding is no residual.
+        if values > 1 and np.ptp(residual) > _DIGITS * np.ptp(label):
             many = values > 10
             ordered = (steps >= 0).all() or (steps <= 0).all()
             if not ordered and (many or np.count_nonzero(steps) >= values):
@@ -83,9 +86,19 @@ def of_residuals(x: FloatArray, y: FloatArray) -> tuple[float, float]:
                 drift = max(drift, abs(float(found)))
             said = label - residual
             far = np.abs(said - np.median(said))
-            if many and np.ptp(far) > 0:
-                curvature = max(curvature, abs(float(stats.spearmanr(residual, far)[0])))
+            if many and np.ptp(far) > _DIGITS * np.ptp(label):
+                found = np.corrcoef(_ranks(residual), _ranks(far))[0, 1]
+                curvature = max(curvature, abs(float(found)))
     return drift, curvature
+
+
+def _ranks(values: FloatArray) -> FloatArray:
+    """Return ranks in which numbers that rounding alone tells apart are ties.
+
+    The two rows beside the median of an even number, and rows that repeat, are such.
+    """
+    steps = np.round((values - values.min()) / (_DIGITS * np.ptp(values)))
+    return np.asarray(stats.rankdata(steps), dtype=np.float64)
 
 
 def distances(
