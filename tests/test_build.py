@@ -4,6 +4,7 @@ import asyncio
 import base64
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,14 @@ import nbformat
 import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from numpy.testing import assert_array_equal
+from PIL import Image
 
 pytest.importorskip("nbclient")
 book = pytest.importorskip("build_book")
 notebooks = pytest.importorskip("notebooks")
+check_site = pytest.importorskip("check_site")
+slim = pytest.importorskip("slim")
 
 CELLS = [
     "import os, sys, time\nx = 1",
@@ -262,3 +267,46 @@ def test_the_tests_close_with_every_failing_cell(tmp_path: Path, workers: list[s
     assert "cell [5]  AssertionError: said" in closing
     assert "cell [6]" not in closing
     assert "5 failed, 1 passed" in closing
+
+
+# ------------------------------------------------------------------------------ a small site
+
+
+def test_a_slim_site_shows_the_same_pictures(tmp_path: Path) -> None:
+    (tmp_path / "_images").mkdir()
+    (tmp_path / "chapters").mkdir()
+    (tmp_path / "_sources").mkdir()
+    picture = Image.effect_mandelbrot((300, 200), (-3, -2.5, 2, 2.5), 100).convert("RGBA")
+    picture.save(tmp_path / "_images" / "a.png")
+    drawn = np.asarray(picture)
+    page = tmp_path / "chapters" / "a.html"
+    page.write_text('<a href="../_images/a.png"><img src="../_images/a.png"></a>', "utf-8")
+    notebook = new_notebook(cells=[new_code_cell("1")])
+    notebook.cells[0].outputs = [
+        new_output("display_data", {"image/png": "AAAA", "text/plain": "é"})
+    ]
+    nbformat.write(notebook, tmp_path / "_sources" / "a.ipynb")
+    for name in ("a.js.map", "a.ttf", "a.woff2", "b.ttf"):
+        (tmp_path / name).write_text("x")
+
+    for _ in range(2):
+        slim.slim(tmp_path)
+        names = set(re.findall(r'"\.\./(_images/[^"]+)"', page.read_text("utf-8")))
+        assert names == {"_images/a.webp"}
+        with Image.open(tmp_path / names.pop()) as shown:
+            assert_array_equal(np.asarray(shown.convert("RGBA")), drawn)
+        left = nbformat.read(tmp_path / "_sources" / "a.ipynb", as_version=4)
+        nbformat.validate(left)
+        assert left.cells[0].outputs[0].data == {"text/plain": "é"}
+    assert sorted(p.name for p in tmp_path.glob("?.*")) == ["a.woff2", "b.ttf"]
+
+
+def test_a_site_over_its_budget_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "index.html").write_text("<!doctype html><title>a</title>" + "x" * 100, "utf-8")
+    toc = tmp_path / "_toc.yml"
+    toc.write_text("format: jb-book\nroot: index\n", "utf-8")
+    assert not any("at most" in problem for problem in check_site.check(tmp_path, toc)[0])
+    monkeypatch.setattr(check_site, "LARGEST", 100)
+    assert any("at most" in problem for problem in check_site.check(tmp_path, toc)[0])

@@ -26,6 +26,7 @@ from pathlib import Path
 
 import check_site
 import nbformat
+import slim
 import yaml
 from nbformat import NotebookNode
 from notebooks import Failure, code_cells, execute_all, failures, quiet_kernels, read, write
@@ -183,11 +184,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fresh", action="store_true", help="execute every notebook again")
     parser.add_argument("--workers", type=int, help="how many run at a time")
     parser.add_argument("--timeout", type=int, default=300, help="seconds per cell")
+    parser.add_argument("--record", action="store_true", help="run times into tools/portable.json")
     options = parser.parse_args(arguments)
     quiet_kernels()
     failed = run_notebooks(options.fresh, options.workers, options.timeout)
+    if options.record:
+        record = json.loads(RECORD.read_text(encoding="utf-8"))
+        record["seconds"] = remembered_seconds()
+        RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     stage()
     status = build_pages()
+    slim.slim(SITE)
     status = check_site.main([str(SITE), "--toc", str(ROOT / "_toc.yml")]) or status
     if failed:
         print(f"\n{len(failed)} failing cells; each shows its traceback on its page:")

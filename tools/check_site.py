@@ -18,6 +18,8 @@ REMOTE = re.compile(r"^\s*(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 CSS_REMOTE = re.compile(
     r"""(?:url\(\s*|@import\s+)["']?\s*((?:https?:)?//[^"')\s;]+)""", re.IGNORECASE
 )
+#: Bytes of a whole site.
+LARGEST = 25_000_000
 # Elements whose attribute makes a browser fetch something on its own.
 FETCHED = {
     "script": ("src",),
@@ -149,6 +151,8 @@ def check(site: Path, toc: Path) -> tuple[list[str], str]:
         problems += [f"{path.relative_to(site)}: fetches {url}" for url in CSS_REMOTE.findall(text)]
 
     size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
+    if size > LARGEST:
+        problems.append(f"{size / 1e6:.1f} MB; a site has at most {LARGEST / 1e6:.0f}")
     verdict = f"{len(problems)} problems" if problems else "complete, self-contained, resolved"
     return problems, f"{site}: {len(pages)} pages, {size / 1e6:.1f} MB: {verdict}"
 

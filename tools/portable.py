@@ -152,9 +152,9 @@ def main(arguments: list[str] | None = None) -> int:
         table.append(run(LOWEST_ROW, make_lowest(), environment(), lowest))
     table = [row for row in table if row]
     if options.record and not options.paths:
-        before = json.loads(RECORD.read_text("utf-8"))["rows"] if RECORD.is_file() else []
-        found = {row["name"]: row for row in [*before, *table]}
-        record = {"processor": platform.machine(), "rows": list(found.values())}
+        record = json.loads(RECORD.read_text("utf-8")) if RECORD.is_file() else {}
+        found = {row["name"]: row for row in [*record.get("rows", ()), *table]}
+        record |= {"processor": platform.machine(), "rows": list(found.values())}
         RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return int(not table or any(row["failed"] for row in table))
 
