@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -35,7 +36,7 @@ torch: Any = None
 dask: Any = None
 Client: Any = None
 with suppress(ImportError):
-    import torch
+    torch = importlib.import_module("torch")
 with suppress(ImportError):
     import dask
     from dask.distributed import Client, LocalCluster
@@ -296,8 +297,9 @@ def measure_workers() -> list[dict[str, Any]]:
             rows.append({"workers": "joblib", "count": count, "seconds": min(once(), once())})
     if Client is not None:
         for count in counts:
+            options = {"n_workers": count, "threads_per_worker": 1, "dashboard_address": None}
             with (
-                LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as near,
+                LocalCluster(**options) as near,  # type: ignore[no-untyped-call]
                 Client(near),
                 joblib.parallel_config(backend="dask"),
             ):

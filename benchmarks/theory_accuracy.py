@@ -42,7 +42,7 @@ def _gap(p: int, n: int) -> Array:
 SPECTRA: dict[str, Callable[[int, int], Array]] = {
     "equal": lambda p, n: np.ones(p),
     "1/i": lambda p, n: 1.0 / np.arange(1, p + 1),
-    "1/√i": lambda p, n: np.arange(1, p + 1) ** -0.5,
+    "1/√i": lambda p, n: 1.0 / np.sqrt(np.arange(1.0, p + 1)),
     "exponential": lambda p, n: np.exp(-6.0 * np.arange(p) / p),
     "half 1, half 0.05": lambda p, n: np.where(np.arange(p) < p // 2, 1.0, 0.05),
     "5 large": lambda p, n: np.where(np.arange(p) < 5, 100.0, 1.0),
@@ -72,7 +72,7 @@ class Case(NamedTuple):
     def eigenvalues(self) -> Array:
         """The spectrum, of mean 1."""
         t = SPECTRA[self.spectrum](self.p, self.n)
-        return t / t.mean()
+        return np.asarray(t / t.mean(), dtype=np.float64)
 
 
 def designs() -> Iterator[tuple[str, int, int]]:
@@ -146,7 +146,7 @@ def judge(cases: list[Case]) -> Judged:
     error, said = np.empty((3, len(cases))), np.empty((3, len(cases)))
     for j, case in enumerate(cases):
         t = case.eigenvalues
-        moments = Moments(t, np.full((t.size, 1), 1.0 / np.sqrt(t.sum())), [[1.0]])
+        moments = Moments(t, np.full((t.size, 1), 1.0 / np.sqrt(t.sum())), np.ones((1, 1)))
         for i, order in enumerate(ORDERS):
             risk = moments.risk(case.n, case.ridge, order)
             error[i, j], said[i, j] = risk.total / true[j] - 1.0, risk.relative_error

@@ -45,7 +45,13 @@ OTHER_CHAIN = GaussianHMM.rotation(3, 0.9, rng=0)
 MODEL = Representation.gaussian(2, 6, rng=1)
 TOKENS = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], EYE)
 POPULATION = Population(EYE, 0.5 * EYE, EYE)
-CURVE = RiskCurve([0, 1], [2.0, 1.0], [0.0, 0.0])
+
+
+def a_curve(sizes: list[int], risk: list[float], error: list[float], **more: Any) -> RiskCurve:
+    return RiskCurve(np.array(sizes), np.array(risk), np.array(error), **more)
+
+
+CURVE = a_curve([0, 1], [2.0, 1.0], [0.0, 0.0])
 LAW = risk_distribution(POPULATION, 9)
 
 ROWS = {
@@ -60,15 +66,15 @@ SETTING: dict[str, Any] = {
 
 
 def a_simulation(kind: str, n_trials: int, rng: Any) -> RiskCurve:
-    return RiskCurve([3], [1.0], [0.1], n_trials=n_trials)
+    return a_curve([3], [1.0], [0.1], n_trials=n_trials)
 
 
 def theory_only(kind: str, n_trials: int, rng: Any) -> RiskCurve:
-    return RiskCurve([3], [1.0], [0.0])
+    return a_curve([3], [1.0], [0.0])
 
 
 def other_sizes(kind: str) -> RiskCurve:
-    return RiskCurve([4], [1.0], [0.0])
+    return a_curve([4], [1.0], [0.0])
 
 
 #: A call that is right, for each entry point; the table below spoils one argument at a time.
@@ -198,7 +204,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         {**SETTING, "n_trials": 2, "rng": 0, "design": "prompts", "estimator": "auto"},
     ),
     "setting_theory": (setting_theory, {**SETTING, "order": 2}),
-    "RiskCurve.pool": (RiskCurve.pool, {"curves": [RiskCurve([0], [1.0], [0.0], n_trials=2)]}),
+    "RiskCurve.pool": (RiskCurve.pool, {"curves": [a_curve([0], [1.0], [0.0], n_trials=2)]}),
     "simulate_head_risk": (
         simulate_head_risk,
         {"population": POPULATION, "n_samples": 9, "n_trials": 2, "ridge": 0.1, "rng": 0},

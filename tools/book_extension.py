@@ -99,7 +99,8 @@ class GlueFigure(PasteFigureDirective):
     def run(self) -> list[nodes.Node]:
         """Wrap a reference that myst-nb resolves when all pages have been read."""
         if "doc" not in self.options:
-            return super().run()
+            found: list[nodes.Node] = super().run()
+            return found
         reference = create_pending_glue_ref(
             self.document, self.source, self.line, self.options["doc"], self.arguments[0]
         )

@@ -101,9 +101,10 @@ def stored(path: Path) -> NotebookNode | None:
     """Return a notebook's last run."""
     run = RUNS / path.name
     try:
-        return nbformat.read(run, as_version=4)
+        found: NotebookNode = nbformat.read(run, as_version=4)
     except (OSError, ValueError, nbformat.reader.NotJSONError):
         return None
+    return found
 
 
 def remembered_seconds() -> dict[str, float]:

@@ -90,7 +90,8 @@ def same_array(array: np.ndarray) -> Iterator[tuple[str, Any]]:
     frozen = array.copy()
     frozen.flags.writeable = False
     yield "read-only", frozen
-    yield "memoryview", memoryview(np.ascontiguousarray(array))
+    whole: Any = np.ascontiguousarray(array)
+    yield "memoryview", memoryview(whole)
     yield "tensor", Tensor(array)
     yield "masked without a mask", np.ma.array(array)
     if array.dtype.kind == "f":
@@ -151,8 +152,10 @@ def spoilt_array(array: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[
     yield "bytes", real.astype(str).astype("S")
     yield "dates", np.full(array.shape, np.datetime64("2020-01-01"))
     yield "durations", np.full(array.shape, np.timedelta64(1, "D"))
-    yield "None in it", np.where(rng.random(array.shape) < 0.3, None, real.astype(object))
-    yield "pd.NA in it", np.where(rng.random(array.shape) < 0.3, pd.NA, real.astype(object))
+    for name, hole in (("None in it", None), ("pd.NA in it", pd.NA)):
+        holes: Any = real.astype(object)
+        holes[rng.random(array.shape) < 0.3] = hole
+        yield name, holes
     yield "object() in it", np.full(array.shape, object())
     yield "masked", np.ma.array(real, mask=rng.random(array.shape) < 0.3)
     yield "ragged", [*real.tolist(), []]

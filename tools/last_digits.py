@@ -228,7 +228,9 @@ def pytest_configure(config: Any) -> None:
     import importlib.util
 
     class Loader(importlib.machinery.SourceFileLoader):
-        def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> Any:
+        def source_to_code(  # type: ignore[override]
+            self, data: Any, path: Any, *, _optimize: int = -1
+        ) -> Any:
             source = bytes(data).decode("utf-8")
             tree = Watch(Path(str(path)).name, source).visit(ast.parse(source))
             return compile(tree, str(path), "exec", dont_inherit=True)

@@ -198,7 +198,8 @@ def mutants(module: str, source: str) -> list[Mutant]:
 def mutated(module: str, source: str, site: int) -> ast.AST:
     """Return the tree of a module with one change."""
     tree = Sites(module, site).visit(ast.parse(source))
-    return ast.fix_missing_locations(tree)
+    changed: ast.AST = ast.fix_missing_locations(tree)
+    return changed
 
 
 def sample(count: int, seed: int) -> list[Mutant]:
@@ -373,7 +374,8 @@ class Loader(importlib.abc.Loader, importlib.abc.MetaPathFinder):
 
     def exec_module(self, module: Any) -> None:
         """Run the changed code."""
-        exec(compile(self.tree, str(self.file), "exec"), module.__dict__)  # type: ignore[arg-type]
+        tree: Any = self.tree
+        exec(compile(tree, str(self.file), "exec"), module.__dict__)
 
 
 def child(mutant: Mutant, source: str, groups: list[list[str]]) -> int:

@@ -13,6 +13,7 @@ import os
 import posixpath
 import shutil
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import yaml
@@ -85,7 +86,7 @@ def one_page(site: Path, names: list[str]) -> str:
         if article is None:
             raise ValueError(f"{page} has no article")
         adopt(article, page, set(pages))
-        article["class"] = [*article.get_attribute_list("class"), "one-article"]
+        article["class"] = " ".join([*article.get_attribute_list("class"), "one-article"])
         article["id"] = place(page, "top")
         body.append(article)
     assert front.body is not None
@@ -107,7 +108,7 @@ def print_page(page: Path, target: Path, chromium: str) -> None:
         tab.evaluate("document.documentElement.dataset.theme = 'light'")
         tab.add_style_tag(content=PRINT)
         tab.emulate_media(media="screen")
-        margin = {"top": "18mm", "bottom": "18mm", "left": "18mm", "right": "18mm"}
+        margin: Any = dict.fromkeys(("top", "bottom", "left", "right"), "18mm")
         number = "<span class='pageNumber'></span>"
         footer = f"<div style='width:100%;text-align:center;font-size:8px'>{number}</div>"
         tab.pdf(

@@ -86,7 +86,7 @@ def make_lowest() -> str:
     """Install the lowest declared versions of what the package needs; return their Python."""
     uv, python = ROOT / ".venv" / "bin" / "uv", LOWEST / "bin" / "python"
     subprocess.run([uv, "venv", "--quiet", "--clear", LOWEST], check=True)
-    install = [uv, "pip", "install", "--quiet", "--python", python]
+    install: list[str | Path] = [uv, "pip", "install", "--quiet", "--python", python]
     package = f"{ROOT}[study,practice]"
     subprocess.run([*install, "--resolution", "lowest-direct", package], check=True)
     # What only runs the tests may be new.

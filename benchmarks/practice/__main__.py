@@ -163,7 +163,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index("set").round(2)
 
 
-def stored_tables(done: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def stored_tables(done: dict[str, Any]) -> dict[str, list[dict[Any, Any]]]:
     """Return both tables of all finished sets, as the book shows them."""
     found = {}
     for part, makers in (("regression", REGRESSION), ("classes", CLASSES)):
@@ -194,7 +194,8 @@ def main() -> None:
             name = make.__name__
             if given.sets and name not in given.sets:
                 continue
-            data, truths = None, {}
+            data: FeatureSet | None = None
+            truths: dict[int, Truth] = {}
             for size in PILOTS[:2] if given.short else PILOTS:
                 key = f"{name} {size}"
                 if key not in done:

@@ -29,12 +29,14 @@ class FeatureSet:
 
 def _standard(x: Array) -> Array:
     spread = x.std(axis=0)
-    return (x[:, spread > 0] - x[:, spread > 0].mean(axis=0)) / spread[spread > 0]
+    varying = x[:, spread > 0]
+    return np.asarray((varying - varying.mean(axis=0)) / spread[spread > 0])
 
 
 def diabetes() -> FeatureSet:
     """Ten measurements of a patient; the disease's progression."""
-    return FeatureSet(*datasets.load_diabetes(return_X_y=True), kind="ordinary")
+    x, y = datasets.load_diabetes(return_X_y=True)
+    return FeatureSet(x, y, "ordinary")
 
 
 def tumour_area() -> FeatureSet:
@@ -58,7 +60,8 @@ def wine() -> FeatureSet:
 
 def digits() -> FeatureSet:
     """Pixels of written digits; ten classes."""
-    return FeatureSet(*datasets.load_digits(return_X_y=True), kind="classes")
+    x, y = datasets.load_digits(return_X_y=True)
+    return FeatureSet(x, y, "classes")
 
 
 def pixels() -> FeatureSet:

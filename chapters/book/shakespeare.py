@@ -240,9 +240,9 @@ def bits_per_character(model: CategoricalHMM, sequences: Sequence[IntArray]) -> 
     nats = 0.0
     lengths = np.array([len(sequence) for sequence in sequences])
     for length in np.unique(lengths):
-        group = np.stack([sequences[i] for i in np.flatnonzero(lengths == length)])
+        group = np.stack([s for s in sequences if len(s) == length])
         nats -= float(model.log_likelihood(group).sum())
-    return nats / float(lengths.sum()) / np.log(2.0)
+    return nats / float(lengths.sum()) / float(np.log(2.0))
 
 
 def ngram_bits(train: Sequence[IntArray], test: Sequence[IntArray], order: int) -> float:
@@ -385,10 +385,10 @@ class Pretrained:
 
     def __init__(self, path: Path = PACK) -> None:
         self._arrays = read_arrays(path)
-        facts = json.loads(str(self._arrays["settings"]))
-        self.settings = Settings(
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
-        )
+        facts: dict[str, Any] = json.loads(str(self._arrays["settings"]))
+        for name, value in facts.items():
+            facts[name] = tuple(value) if isinstance(value, list) else value
+        self.settings = Settings(**facts)
         if str(self._arrays["alphabet"]) != ALPHABET:
             raise ValueError("the stored models were trained on another alphabet")
         self.train_bits = self._arrays["train_bits"]

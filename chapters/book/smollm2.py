@@ -106,7 +106,8 @@ class RatedSentences:
         if pooling != "last":
             raise ValueError("the final norm acts on each token: a mean can't be normed after")
         state = self.states["last", 30]
-        return state / np.sqrt((state**2).mean(axis=1, keepdims=True) + 1e-5) * self.gain
+        normed = state / np.sqrt((state**2).mean(axis=1, keepdims=True) + 1e-5) * self.gain
+        return np.asarray(normed)
 
     def take(self, rows: Any) -> RatedSentences:
         """Return some of the sentences, by their row numbers or a mask."""
