@@ -235,7 +235,7 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
          "rows": "elliptical", "unlabelled": None, "rng": 0, "target_r2": None,
          "target_accuracy": None, "groups": None},
     ),
-    "diagnose": (diagnose, {**ROWS, "n_samples": 9, "rng": 0}),
+    "diagnose": (diagnose, {**ROWS, "n_samples": 9, "rng": 0, "unlabelled": None}),
     "compare": (
         compare,
         {"representations": {"a": ROWS["features"], "b": ROWS["features"][:, :1]},

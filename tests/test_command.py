@@ -215,6 +215,20 @@ def test_rows_without_labels_are_read_from_a_file(tmp_path: Path, capsys: Any) -
     assert "none.npy" in capsys.readouterr().err
 
 
+def test_diagnose_holds_rows_without_labels_against_the_rest(tmp_path: Path, capsys: Any) -> None:
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((60, 3))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", x[:, 0] + rng.standard_normal(60))
+    np.save(tmp_path / "more.npy", 3.0 + rng.standard_normal((500, 3)))
+    words = ["diagnose", str(tmp_path / "x.npy"), str(tmp_path / "y.npy"), "--json"]
+    assert main([*words, "--unlabelled", str(tmp_path / "more.npy")]) in (0, 1)
+    found = json.loads(capsys.readouterr().out)["result"]["findings"]
+    shift = next(f for f in found if f["name"] == "shift of unlabelled rows")
+    assert shift["verdict"] == "caution"
+    assert 2.0 < shift["value"] < 5.5
+
+
 def test_an_interrupt_has_the_status_that_shells_know(monkeypatch: Any, tmp_path: Path) -> None:
     def interrupted(*_: Any) -> None:
         raise KeyboardInterrupt

@@ -229,3 +229,70 @@ def test_what_harms_only_heads_without_ridge_is_told_in_one_line() -> None:
     assert found.without_ridge == ("labelled rows a direction",)
     assert "CAUTION" not in str(found)
     assert "Harms only heads without ridge: labelled rows a direction 1.5." in str(found)
+
+
+@pytest.mark.parametrize("shape", [(60, 300, 1000), (150, 57, 50), (400, 20, 4000), (60, 5, 3)])
+def test_unlabelled_rows_of_the_same_kind_raise_no_caution(shape: tuple[int, int, int]) -> None:
+    n, p, m = shape
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        mix = np.eye(p) + rng.standard_normal((p, p)) / np.sqrt(p)
+        x, more = rng.standard_normal((n, p)) @ mix, rng.standard_normal((m, p)) @ mix
+        found = diagnose(x, x[:, 0] + rng.standard_normal(n), 40, rng=0, unlabelled=more)
+        names = {f.name for f in found.findings if f.verdict == "caution"}
+        assert not names & {"shift of unlabelled rows", "spread of unlabelled rows"}
+
+
+def test_unlabelled_rows_of_another_kind_are_named_by_how_far_they_are() -> None:
+    rng = np.random.default_rng(0)
+    x, more = gaussian(0), rng.standard_normal((100_000, P))
+    y = x[:, 0] + rng.standard_normal(N)
+    plain = diagnose(x, y, 60, rng=0)
+    assert plain.mean_shift is None
+    assert len(plain.findings) + 2 == len(diagnose(x, y, 60, rng=0, unlabelled=more).findings)
+    # Every column a standard deviation off: as far in units of the total spread.
+    found = diagnose(x, y, 60, rng=0, unlabelled=more + 1.0)
+    assert found.mean_shift is not None
+    values = np.square(more.mean(axis=0) + 1.0 - x.mean(axis=0)).sum() / x.var(axis=0).sum()
+    assert 0.8 * np.sqrt(values) < found.mean_shift < 10.0
+    assert "shift of unlabelled rows" in cautions(found)
+    assert "spread of unlabelled rows" not in cautions(found)
+    # Twice as wide: four times the variance, less four standard errors of its logarithm.
+    found = diagnose(x, y, 60, rng=0, unlabelled=2.0 * more)
+    assert found.variance_ratio is not None
+    length = np.square(x - x.mean(axis=0)).sum(axis=1)
+    error = length.std() / length.mean() / np.sqrt(N)
+    assert_allclose(found.variance_ratio, 4.0 * np.exp(-4.0 * error), rtol=0.02)
+    assert "spread of unlabelled rows" in cautions(found)
+    # By chunks as at once, in any unit of all columns.
+    chunks = iter(np.array_split(2.0 * more + 1.0, 7))
+    one, other = (
+        diagnose(c * x, y, 60, rng=0, unlabelled=rows)
+        for c, rows in ((1.0, chunks), (1e9, 1e9 * (2.0 * more + 1.0)))
+    )
+    assert_allclose(one.mean_shift, other.mean_shift, rtol=1e-9)
+    assert_allclose(one.variance_ratio, other.variance_ratio, rtol=1e-9)
+
+
+def test_one_unlabelled_row_can_be_far_off_but_has_no_spread() -> None:
+    x = gaussian(0)
+    y = x[:, 0] + np.random.default_rng(1).standard_normal(N)
+    for row, fires in ((x[:1], False), (x[:1] + 50.0, True)):
+        found = diagnose(x, y, 60, rng=0, unlabelled=row)
+        assert ("shift of unlabelled rows" in cautions(found)) == fires
+        assert found.variance_ratio == 1.0  # same bits: nothing was measured
+    still = diagnose(x, y, 60, rng=0, unlabelled=np.ones((50, P)))
+    assert "spread of unlabelled rows" in cautions(still)
+
+
+def test_unlabelled_rows_must_have_the_same_columns() -> None:
+    import pandas as pd
+
+    x = gaussian(0)[:, :3]
+    y = x[:, 0] + np.random.default_rng(1).standard_normal(N)
+    table = pd.DataFrame(x, columns=list("abc"))
+    with pytest.raises(ValueError, match="unlabelled must have the columns of features; missing"):
+        diagnose(table, y, unlabelled=pd.DataFrame(x, columns=list("abd")))
+    # In another order they are the same rows.
+    found = diagnose(table, y, rng=0, unlabelled=table[list("cab")])
+    assert_allclose([found.mean_shift, found.variance_ratio], [0.0, 1.0])

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import linalg, stats
 from scipy.spatial import distance
 
+from hmmtheory._bulk import Bulk, turned
 from hmmtheory._checks import FloatArray
 from hmmtheory._linalg import thin_svd
 from hmmtheory._trials import one_blas_thread
@@ -24,6 +25,9 @@ _MAX_DRAW = 160
 MAX_DIRECTIONS = 256
 #: Below this share of the spread a difference is rounding.
 _DIGITS = 1e-9
+#: Leading directions along which labelled and unlabelled rows are compared, and the standard
+#: errors that a difference has to exceed.
+_COMPARED, _BEYOND = 20, 4.0
 #: Draws of Gaussian rows with which those of the samples are compared.
 _TWINS = 50
 
@@ -64,6 +68,28 @@ def scale_effect(scores: FloatArray, y: FloatArray, n: int) -> float:
     return float(ratios[np.abs(np.log(ratios)).argmax()]) if finite.any() else 1.0
 
 
+def of_columns(x: FloatArray) -> dict[str, float]:
+    """Return what one column, and what one row of columns in units of their spread, stick out."""
+    varying = x[:, np.ptp(x, axis=0) > 0]
+    columns = (varying - varying.mean(axis=0)) / varying.std(axis=0)
+    squares = np.square(columns).mean(axis=1)
+    return {
+        "column_kurtosis": float(excess_kurtosis(columns).max()),
+        "outlying_rows": float(squares.max() / max(np.median(squares), np.finfo(float).tiny)),
+    }
+
+
+def of_labels(x: FloatArray, y: FloatArray) -> dict[str, float]:
+    """Return what labels, and what a head misses of them, look like."""
+    drift, curvature = of_residuals(x, y)
+    return {
+        "label_tails": label_tails(y),
+        "dominant_label": dominant_label(y),
+        "drift": drift,
+        "curvature": curvature,
+    }
+
+
 def of_residuals(x: FloatArray, y: FloatArray) -> tuple[float, float]:
     """Return drift and curvature of what the best ridge head says of rows it has not seen.
 
@@ -90,6 +116,42 @@ def of_residuals(x: FloatArray, y: FloatArray) -> tuple[float, float]:
                 found = np.corrcoef(_ranks(residual), _ranks(far))[0, 1]
                 curvature = max(curvature, abs(float(found)))
     return drift, curvature
+
+
+def differences(
+    centred: FloatArray, mean: FloatArray, whitened: FloatArray, unlabelled: FloatArray | Bulk
+) -> tuple[float, float]:
+    """Return how far unlabelled rows are from the labelled ones: their mean, and their variance.
+
+    `centred` are the labelled rows (N, p) less their mean (p,), and `whitened` (p, r) their
+    leading directions over standard deviations.  The first number is the distance of the means
+    over the root of the total variance, or that in standard deviations of the leading directions
+    if it is larger; the second is the ratio of the total variances.  Both are what four standard
+    errors leave of the difference.
+    """
+    rows, count = len(centred), len(unlabelled)
+    if not isinstance(unlabelled, Bulk):
+        middle = unlabelled.mean(axis=0)
+        unlabelled = Bulk(count, middle, unlabelled - middle)
+    squares = np.square(centred).sum(axis=1)
+    total = squares.mean()
+    ratio = np.square(unlabelled.root).sum() / max(count - 1, 1) * (rows - 1) / rows / total
+    # Few rows do not show how far they spread.
+    inflation = 1.0 / rows + max(ratio, 1.0) / count
+    near = turned(unlabelled, mean, whitened[:, :_COMPARED])
+    assert isinstance(near, Bulk)
+    noise = 1.0 / rows + np.maximum(np.square(near.root).sum(axis=0) / count, 1.0) / count
+    beyond = np.sum(np.square(near.mean) - noise) - _BEYOND * np.sqrt(2.0 * np.square(noise).sum())
+    variances = 1.0 / np.square(whitened).sum(axis=0)
+    error = np.sqrt(2.0 * np.square(variances).sum()) / total
+    share = np.square(unlabelled.mean - mean).sum() / total
+    share -= inflation * (1.0 + _BEYOND * error)
+    distance = float(np.sqrt(max(beyond, share, 0.0)))
+    if count == 1:
+        return distance, 1.0
+    change = np.log(max(ratio, np.finfo(float).tiny))
+    error = squares.std() / total * np.sqrt(1.0 / rows + 1.0 / count)
+    return distance, float(np.exp(np.sign(change) * max(abs(change) - _BEYOND * error, 0.0)))
 
 
 def _ranks(values: FloatArray) -> FloatArray:

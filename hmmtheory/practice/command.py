@@ -129,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--column", action="append", default=[], metavar="NAME", help="a feature")
         one.add_argument("--classes", action="store_true", help="labels are classes, not numbers")
         one.add_argument("--json", action="store_true", help="print JSON")
-        if name in ("predict", "recommend"):
+        if name in ("diagnose", "predict", "recommend"):
             said_of_more = "more rows of FEATURES, which may be larger than memory"
             one.add_argument("--unlabelled", metavar="FILE", help=said_of_more)
         if name == "predict":
@@ -220,7 +220,8 @@ Answer = tuple[int, str, Any]
 
 def _diagnose(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
     _only_numbers(options, data)
-    found = diagnose(data.features, data.labels, n_samples=options.labels, rng=0)
+    more = _unlabelled(options, data)
+    found = diagnose(data.features, data.labels, options.labels, rng=0, unlabelled=more)
     findings = [plain(one._asdict()) for one in found.findings]
     return int(not found.trusted), str(found), {"verdict": found.verdict, "findings": findings}
 

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hmmtheory._bulk import as_bulk
 from hmmtheory._checks import FloatArray, as_count, as_rng, as_rows
 from hmmtheory._linalg import principal_directions
 from hmmtheory.practice._measures import (
     MAX_DIRECTIONS,
     NEAR,
     dependent_rows,
+    differences,
     distances,
-    dominant_label,
     excess_kurtosis,
-    label_tails,
-    of_residuals,
+    of_columns,
+    of_labels,
     scale_effect,
     silent_draws,
     tied_values,
@@ -35,6 +36,8 @@ _HEAVY = 6.0
 _FAR_OUT = 300.0
 #: So many standard errors held the truth in 82 % of pilots of ordinary sets (benchmarks/practice).
 _FOUR_IN_FIVE = 1.28
+#: Means so many standard deviations apart, or variances so many times as large, differ.
+_APART, _WIDER = 0.5, 1.5
 #: Findings with which predictions with ridge were seen to be wrong beyond their error.
 _SPOIL = {"heavy-tailed labels", "outlying rows"}
 #: Findings: the median error in per cent of predictions with ridge where one fired and where not,
@@ -122,6 +125,13 @@ class Diagnosis:
     outlying_rows : float
         The largest squared length of a row, in standard deviations of the columns, over the
         median one.
+    mean_shift : float or None
+        The distance of the mean of unlabelled rows from that of labelled ones, over the root of
+        the total variance, or in standard deviations along the leading directions if that is
+        more; less what four standard errors explain. None without unlabelled rows.
+    variance_ratio : float or None
+        The total variance of unlabelled rows over that of labelled ones, nearer to 1 by four
+        standard errors; None without unlabelled rows.
     ridge_risk, ridge_error : float
         The predicted risk of a head on all features with its best ridge, and its standard error.
     row_scales, nearest, spectrum : ndarray
@@ -148,6 +158,8 @@ class Diagnosis:
     drift: float
     curvature: float
     outlying_rows: float
+    mean_shift: float | None
+    variance_ratio: float | None
     ridge_risk: float
     ridge_error: float
     row_scales: FloatArray
@@ -157,7 +169,8 @@ class Diagnosis:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """One :class:`.Finding` for each property, in the order in which they are printed."""
-        return self._of_directions() + self._of_rows() + self._of_values() + self._of_labels()
+        found = self._of_directions() + self._of_rows() + self._of_values() + self._of_labels()
+        return found + self._of_unlabelled()
 
     def _of_directions(self) -> tuple[Finding, ...]:
         n = self.n_samples
@@ -285,6 +298,30 @@ class Diagnosis:
             ),
         )
 
+    def _of_unlabelled(self) -> tuple[Finding, ...]:
+        if self.mean_shift is None or self.variance_ratio is None:
+            return ()
+        apart = bool(abs(np.log(self.variance_ratio)) > np.log(_WIDER))
+        advice = (
+            "A prediction that uses both speaks of their mixture: label rows of the kind that the "
+            "head will meet, and look whether both tables were made and scaled alike."
+        )
+        return (
+            Finding(
+                "shift of unlabelled rows",
+                self.mean_shift,
+                _verdict(self.mean_shift > _APART),
+                "The means of unlabelled and labelled rows are at least so many standard "
+                f"deviations apart. {advice}",
+            ),
+            Finding(
+                "spread of unlabelled rows",
+                self.variance_ratio,
+                _verdict(apart),
+                f"Their variance over that of labelled rows. {advice}",
+            ),
+        )
+
     @property
     def error_share(self) -> float:
         """The share of the predicted risk within which the true one is in four cases of five."""
@@ -354,7 +391,11 @@ class Diagnosis:
 
 
 def diagnose(
-    features: Any, responses: Any, n_samples: int | None = None, rng: Any = None
+    features: Any,
+    responses: Any,
+    n_samples: int | None = None,
+    rng: Any = None,
+    unlabelled: Any = None,
 ) -> Diagnosis:
     r"""Measure what of these samples the theory of Gaussian rows does not expect.
 
@@ -369,6 +410,9 @@ def diagnose(
     rng : int, Generator, SeedSequence or None
         Draws the rows in search of near-dependent ones, and picks the 2,000 rows whose
         distances are measured, if there are more.
+    unlabelled : array_like, shape (M, P), optional
+        Features without labels that are to be held against the labelled ones, in any form that
+        :func:`.predict_risk` takes.
 
     Returns
     -------
@@ -378,7 +422,8 @@ def diagnose(
     Raises
     ------
     ValueError
-        If an array is not finite, lengths differ, N < 8, or all features are constant.
+        If an array is not finite, lengths differ, N < 8, all features are constant, or the
+        columns of `unlabelled` are others than those of `features`.
 
     Examples
     --------
@@ -391,6 +436,7 @@ def diagnose(
     Diagnosis(row scale spread, heavy tails)
     """
     x, y = as_rows(features, responses)
+    extra = as_bulk(unlabelled, features)
     rows = x.shape[0]
     if rows < 8:
         raise ValueError(f"features must have at least 8 rows; got {rows}")
@@ -401,7 +447,8 @@ def diagnose(
     if spectrum.size == 0:
         raise ValueError("features must vary; got constant columns")
     judged = min(spectrum.size, (rows - 1) // 2)
-    scores = centred @ (directions[:, :judged] / np.sqrt(spectrum[:judged]))
+    whitened = directions[:, :judged] / np.sqrt(spectrum[:judged])
+    scores = centred @ whitened
     moments = sample_moments(scores, y, np.empty((0, judged)))
     effective_rank = float(spectrum.sum() ** 2 / np.square(spectrum).sum())
     spread = float(np.square(moments.row_scales).std())
@@ -411,17 +458,13 @@ def diagnose(
     _, first, counts = np.unique(x, axis=0, return_index=True, return_counts=True)
     repeated = float(counts[counts > 1].sum() / rows)
     tails = float(np.median(excess_kurtosis(scores[:, :20])))
-    columns = centred[:, np.ptp(x, axis=0) > 0]
-    columns = columns / columns.std(axis=0)
-    loudest = float(excess_kurtosis(columns).max())
     dependent = (
         dependent_rows(centred[first], spectrum, moments.row_scales, n, generator)
         if n <= spectrum.size
         else silent_draws(scores[first, :MAX_DIRECTIONS], moments.row_scales, n, generator)
     )
-    squares = np.square(columns).mean(axis=1)
     risk, error = forecast(x, y, n, generator)
-    drift, curvature = of_residuals(centred, y)
+    held = differences(centred, x.mean(axis=0), whitened, extra) if len(extra) else (None, None)
     return Diagnosis(
         n_rows=rows,
         n_features=x.shape[1],
@@ -434,14 +477,12 @@ def diagnose(
         dependent_rows=dependent,
         repeated_rows=repeated,
         tail_weight=tails,
-        column_kurtosis=loudest,
         tied_values=tied_values(x),
         scale_effect=scale_effect(scores, y, n),
-        label_tails=label_tails(y),
-        dominant_label=dominant_label(y),
-        drift=drift,
-        curvature=curvature,
-        outlying_rows=float(squares.max() / max(np.median(squares), np.finfo(float).tiny)),
+        **of_columns(x),
+        **of_labels(centred, y),
+        mean_shift=held[0],
+        variance_ratio=held[1],
         ridge_risk=risk,
         ridge_error=error,
         row_scales=moments.row_scales,
