@@ -492,3 +492,69 @@ class TestPage:
             }"""
         )
         assert spent < 200
+
+
+@pytest.fixture(scope="module")
+def figures(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Return a page with the small figures of the front page and of chapters."""
+    folder = tmp_path_factory.mktemp("figures")
+    (folder / "formulas.js").write_text(javascript(), encoding="utf-8")
+    for name in ("explorer_ui.js", "explorer.css", "figures.js"):
+        (folder / name).write_text((STATIC / name).read_text(encoding="utf-8"), encoding="utf-8")
+    (folder / "index.html").write_text(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Figures</title>"
+        "<link rel=stylesheet href=explorer.css><body class=bd-article>"
+        "<div class=hmm-figure data-slider=n data-parts=1 data-from=10 data-to=160></div>"
+        "<div class=hmm-figure data-slider=ridge data-from=0.1></div>"
+        "<script src=formulas.js></script><script src=explorer_ui.js></script>"
+        "<script src=figures.js></script>",
+        encoding="utf-8",
+    )
+    opened = browser.new_page(viewport={"width": 700, "height": 900})
+    problems: list[str] = []
+    opened.on("console", lambda message: problems.append(message.text))
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.goto((folder / "index.html").as_uri())
+    yield opened
+    assert problems == []
+    opened.close()
+
+
+class TestSmallFigures:
+    @pytest.mark.parametrize(("key", "n"), [("Home", 10), ("End", 160)])
+    def test_labels_move_the_curve_to_the_package_s_numbers(
+        self, figures: Any, key: str, n: int
+    ) -> None:
+        figure = figures.locator(".hmm-figure").first
+        slider = figure.get_by_role("slider")
+        slider.press(key)
+        assert slider.get_attribute("aria-valuetext") == f"n = {n}"
+        model = {**RUNNING, "n": n}
+        said = figure.locator(".hmm-said").inner_text()
+        small = np.asarray(package_risk(model, range(n - 1)))
+        if n == 10:
+            assert small.argmin() == 0
+            assert "no descent before the peak" in said
+        else:
+            found = re.search(r"first descent to ([\d.]+) at p = (\d+)", said)
+            assert found is not None
+            assert int(found[2]) == small.argmin()
+            assert float(found[1]) == pytest.approx(small.min(), rel=5e-3)
+        last = re.search(r"([\d.]+) with 240, ([\d.]+) in the limit", said)
+        assert last is not None
+        assert float(last[1]) == pytest.approx(package_risk(model, [240])[0], rel=5e-3)
+        assert float(last[2]) == pytest.approx(limit_risk(*package(model)), rel=5e-3)
+        assert said in figure.locator("svg").get_attribute("aria-label")
+
+    def test_a_ridge_starts_at_none_and_removes_the_peak(self, figures: Any) -> None:
+        figure = figures.locator(".hmm-figure").nth(1)
+        slider = figure.get_by_role("slider")
+        slider.press("Home")
+        assert slider.get_attribute("aria-valuetext") == "λ = 0"
+        assert "no finite risk at p = n" in figure.locator(".hmm-said").inner_text()
+        slider.press("ArrowRight")
+        assert slider.get_attribute("aria-valuetext") == "λ = 0.1"
+        peak = re.search(r"([\d.,]+) at p = n = 60", figure.locator(".hmm-said").inner_text())
+        assert peak is not None
+        expected = package_risk({**RUNNING, "ridge": 0.1}, [60])[0]
+        assert float(peak[1].replace(",", "")) == pytest.approx(expected, rel=5e-3)

@@ -28,7 +28,7 @@ const hmmFigures = (() => {
     const start = settings(root.dataset, START);
     const parameter = PARAMETERS.find(({ key }) => key === slider);
     const [from, to] = [Number(root.dataset.from ?? -Infinity), Number(root.dataset.to ?? Infinity)];
-    const values = parameter.values.filter((value) => value >= from && value <= to);
+    const values = parameter.values.filter((value) => value === start[slider] || (value >= from && value <= to));
     let model = { ...start };
     let upto = most;
 
