@@ -58,18 +58,17 @@ def draw(count: int, seed: int) -> list[Model]:
     ]
 
 
-@pytest.fixture(scope="module")
-def page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Return a page that holds nothing but the explorer."""
-    folder = tmp_path_factory.mktemp("explorer")
-    (folder / "formulas.js").write_text(javascript(), encoding="utf-8")
-    for name in ("explorer_ui.js", "explorer.css"):
+def alone(browser: Any, folder: Path, body: str, scripts: tuple[str, ...]) -> Iterator[Any]:
+    """Yield a page that holds nothing else; close it, and it must have had no complaint."""
+    (folder / "explorer_formulas.js").write_text(javascript(), encoding="utf-8")
+    for name in ("explorer.css", *scripts):
         (folder / name).write_text((STATIC / name).read_text(encoding="utf-8"), encoding="utf-8")
+    sources = "".join(
+        f"<script src={name}></script>" for name in ("explorer_formulas.js", *scripts)
+    )
     (folder / "index.html").write_text(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Explorer</title>"
-        "<link rel=stylesheet href=explorer.css><body><div id=explorer></div>"
-        "<script src=formulas.js></script><script src=explorer_ui.js></script>"
-        "<p><span data-explorer='n=40'>Fewer labels</span></p>",
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Alone</title>"
+        f"<link rel=stylesheet href=explorer.css><body class=bd-article>{body}{sources}",
         encoding="utf-8",
     )
     opened = browser.new_page(viewport={"width": 1000, "height": 900})
@@ -82,6 +81,13 @@ def page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any
     yield opened
     assert problems == []
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Return a page that holds nothing but the explorer."""
+    body = "<div id=explorer></div><p><span data-explorer='n=40'>Fewer labels</span></p>"
+    yield from alone(browser, tmp_path_factory.mktemp("explorer"), body, ("explorer_ui.js",))
 
 
 @pytest.fixture
@@ -497,27 +503,12 @@ class TestPage:
 @pytest.fixture(scope="module")
 def figures(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Return a page with the small figures of the front page and of chapters."""
-    folder = tmp_path_factory.mktemp("figures")
-    (folder / "formulas.js").write_text(javascript(), encoding="utf-8")
-    for name in ("explorer_ui.js", "explorer.css", "figures.js"):
-        (folder / name).write_text((STATIC / name).read_text(encoding="utf-8"), encoding="utf-8")
-    (folder / "index.html").write_text(
-        "<!doctype html><html lang=en><meta charset=utf-8><title>Figures</title>"
-        "<link rel=stylesheet href=explorer.css><body class=bd-article>"
+    body = (
         "<div class=hmm-figure data-slider=n data-parts=1 data-from=10 data-to=160></div>"
         "<div class=hmm-figure data-slider=ridge data-from=0.1></div>"
-        "<script src=formulas.js></script><script src=explorer_ui.js></script>"
-        "<script src=figures.js></script>",
-        encoding="utf-8",
     )
-    opened = browser.new_page(viewport={"width": 700, "height": 900})
-    problems: list[str] = []
-    opened.on("console", lambda message: problems.append(message.text))
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.goto((folder / "index.html").as_uri())
-    yield opened
-    assert problems == []
-    opened.close()
+    scripts = ("explorer_ui.js", "figures.js")
+    yield from alone(browser, tmp_path_factory.mktemp("figures"), body, scripts)
 
 
 class TestSmallFigures:

@@ -101,15 +101,8 @@ def create() -> None:
 
 def install(*arguments: str | Path) -> None:
     """Install with uv, or else with pip; the lock is complete, so neither looks for more."""
-    uv: list[str | Path] = [
-        BIN / "uv",
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        PYTHON,
-        "--no-deps",
-    ]
+    uv: tuple[str | Path, ...] = (BIN / "uv", "pip", "install", "--quiet", "--python", PYTHON)
+    uv += ("--no-deps",)
     if (BIN / "uv").exists():
         # What was installed before needs no network.
         if call(*uv, "--offline", *arguments, check=False, quiet=True):

@@ -146,12 +146,12 @@ def differences(
     error = np.sqrt(2.0 * np.square(variances).sum()) / total
     share = np.square(unlabelled.mean - mean).sum() / total
     share -= inflation * (1.0 + _BEYOND * error)
-    distance = float(np.sqrt(max(beyond, share, 0.0)))
+    apart = float(np.sqrt(max(beyond, share, 0.0)))
     if count == 1:
-        return distance, 1.0
+        return apart, 1.0
     change = np.log(max(ratio, np.finfo(float).tiny))
     error = squares.std() / total * np.sqrt(1.0 / rows + 1.0 / count)
-    return distance, float(np.exp(np.sign(change) * max(abs(change) - _BEYOND * error, 0.0)))
+    return apart, float(np.exp(np.sign(change) * max(abs(change) - _BEYOND * error, 0.0)))
 
 
 def _ranks(values: FloatArray) -> FloatArray:
