@@ -76,17 +76,17 @@ dist: install ## build sdist and wheel, and try the wheel in empty environments
 notebooks: install ## re-execute notebooks in place, normalised (NOTEBOOKS="chapters/01_….ipynb" for one)
 	$(BIN)/python tools/notebooks.py $(NOTEBOOKS)
 
-pretrain: install ## train the Shakespeare models of chapter 10 again (an hour of one core; resumes)
+pretrain: install ## train the Shakespeare models of chapter 11 again (an hour of one core; resumes)
 	cd chapters && ../$(BIN)/python -m book.shakespeare
 
 pretrain-transformers: install ## train the small transformers again (PyTorch; minutes on a GPU, a day of one core; resumes)
 	cd chapters && ../$(BIN)/python -m book.pretrain_transformers
 
 ARCHIVE ?= vaderSentiment-3.3.2.tar.gz
-llm-features: install ## compute the features of chapter 14 again (minutes; packages: see smollm2.py)
+llm-features: install ## compute the features of chapter 12 again (minutes; packages: see smollm2.py)
 	cd chapters && ../$(BIN)/python -m book.smollm2 $(abspath $(ARCHIVE))
 
-larger-study: install ## run the study of chapter 13 again (over an hour of one core; resumes)
+larger-study: install ## run the study of chapter 16 again (over an hour of one core; resumes)
 	cd chapters && ../$(BIN)/python -m book.larger_study
 
 lock: env ## resolve pyproject.toml into requirements.txt (UPGRADE=1 takes newer versions)

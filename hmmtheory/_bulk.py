@@ -1,6 +1,6 @@
 """Rows of features without labels, as many as there are: read in one pass, kept as their moments.
 
-Serves `unlabelled=` of every function that takes it, and `Moments.from_chunks` (chapter 12).
+Serves `unlabelled=` of every function that takes it, and `Moments.from_chunks` (chapter 13).
 """
 
 from __future__ import annotations

@@ -67,13 +67,13 @@ def risk_factors(
     multiplicities : array_like, shape (k,), optional
         How often each eigenvalue occurs; once if omitted.
     order : {1, 2, "uniform"}
-        1 for Theorem 4.2 (R3), 2 for Theorem 4.4 (R3′), and "uniform" for R17, which is as
+        1 for Theorem 4.2 (R3), 2 for Theorem 14.1 (R3′), and "uniform" for R17, which is as
         accurate at p = n and for a small ridge as elsewhere: exact where all eigenvalues are
         equal, empirical where not, continuous in the ridge, 0.5 to 5 ms a call.
     kurtosis : float
         The excess kurtosis :math:`\nu \ge -2` of the whitened features, where these are
         independent and symmetric; 0 for Gaussian ones.  The first order does not see it; the
-        others do (Theorem 13.1, asymptotic), with an error that falls as 1/n².
+        others do (Theorem 16.1, asymptotic), with an error that falls as 1/n².
 
     Returns
     -------
@@ -181,7 +181,7 @@ def elliptical_factors(
               {1 - n\,\mathrm{df}_2\,E[\varphi^2]}, \qquad
               w_i = \frac{t_i\,\kappa^2/(t_i+\kappa)^2}{1 - n\,\mathrm{df}_2\,E[\varphi^2]}
 
-    (book: Theorem 11.2; asymptotic).  Equal scales give Theorem 4.2 (R3); no ridge and p > n
+    (book: Theorem 15.2; asymptotic).  Equal scales give Theorem 4.2 (R3); no ridge and p > n
     give R12, where :math:`\varphi = 1/n`.  The other orders multiply by what they add to
     Gaussian rows (empirical).
 
@@ -426,7 +426,7 @@ def _geometric(ratio: float) -> float:
 
 
 def _shrinkage(t: Any, m: FloatArray, n: int, lam: Any, kappa: Any, nu: float) -> Any:
-    """Return π_i = λ E[(XᵀX + λI)⁻¹]_ii to second order (book: equation of Theorem 4.4)."""
+    """Return π_i = λ E[(XᵀX + λI)⁻¹]_ii to second order (book: equation of Theorem 14.1)."""
     s, c = t / (t + kappa), kappa / (t + kappa)
     left = lam / kappa + m @ (s * c)
     return c + s * c * (s - (m @ (s * s * c)) / left) * (1.0 / left + nu / n)

@@ -192,7 +192,7 @@ class Moments:
     def from_samples(
         cls, features: Any, responses: Any, unlabelled: Any = None, rows: str = "elliptical"
     ) -> Moments:
-        r"""Return what samples suggest, with Ω and B* made fair (book: Proposition 12.2).
+        r"""Return what samples suggest, with Ω and B* made fair (book: Proposition 13.2).
 
         Parameters
         ----------
@@ -203,7 +203,7 @@ class Moments:
         unlabelled : array_like, shape (M, p), optional
             Further rows of features, which make S more accurate.
         rows : {"elliptical", "gaussian"}
-            Whether unequal row scales are taken into account (Theorem 11.2).
+            Whether unequal row scales are taken into account (Theorem 15.2).
 
         Raises
         ------
@@ -285,7 +285,7 @@ class Moments:
             As :func:`.head_risk`.
         intercept : bool
             Whether the head has an intercept: n - 1 labels are left for the slopes, and the
-            risk grows by 1 + 1/n (Proposition 12.1, exact for Gaussian rows).
+            risk grows by 1 + 1/n (Proposition 13.1, exact for Gaussian rows).
 
         Returns
         -------

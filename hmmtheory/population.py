@@ -257,7 +257,7 @@ class Population:
         is optimistic by a factor of about 1 - p/N.  Here each residual meets its own
         leave-one-out residual, and the noise in the fitted coefficients is taken off by soft
         thresholding, so that each output's signal and noise add up to its sample variance
-        (book: Proposition 12.2).  Empirical: Ω is unbiased when all rows have the same noise.
+        (book: Proposition 13.2).  Empirical: Ω is unbiased when all rows have the same noise.
 
         Parameters
         ----------

@@ -37,7 +37,7 @@ def head_risk(
     Without ridge and with p <= n - 2 (p the rank of S) this is Theorem 3.2 (R1), exact for
     Gaussian rows; for p in {n - 1, n, n + 1} it is infinite (Proposition 3.3).  Elsewhere it is
     the deterministic equivalent of Theorem 4.2 (R3, ``order=1``) or its second order, Theorem
-    4.4 (R3′, ``order=2``), both asymptotic; for isotropic S and no ridge the second order equals
+    14.1 (R3′, ``order=2``), both asymptotic; for isotropic S and no ridge the second order equals
     Theorem 4.1 (R2), exact.  ``order="uniform"`` (R17, empirical) is exact for isotropic S with
     any ridge, and as accurate where p is close to n or the ridge small as elsewhere.
 

@@ -48,7 +48,7 @@ def uniform_factors(
     kappa : float
         :math:`\kappa` as :func:`.effective_ridge` has it.
     kurtosis : float
-        Excess kurtosis of the whitened features, to the order of Theorem 13.1.
+        Excess kurtosis of the whitened features, to the order of Theorem 16.1.
 
     Returns
     -------

@@ -381,6 +381,27 @@ def test_a_page_tells_its_story_and_shows_proofs_and_code_when_asked(page: Any) 
     assert page.locator(".depth-switch").count() == 0
 
 
+def test_a_folded_section_keeps_its_heading_and_opens_for_who_follows_a_link(page: Any) -> None:
+    open_page(page, "chapters/06_when_is_the_sweet_spot_zero.html")
+    text = page.get_by_text("So beyond the threshold the risk falls all the way")
+    heading = page.get_by_role("heading", name="Why nothing lies between")
+    assert heading.is_visible()
+    assert not text.is_visible()
+    page.locator(".bd-sidebar-secondary").get_by_role(
+        "link", name="Why nothing lies between"
+    ).click()
+    text.wait_for()
+    heading.click()
+    text.wait_for(state="hidden")
+    heading.locator("xpath=..").focus()
+    page.keyboard.press("Enter")
+    text.wait_for()
+    page.get_by_role("button", name="Proofs", exact=True).click()
+    folds = page.locator("section.proofs > details").all()
+    assert len(folds) > 2
+    assert all(fold.get_attribute("open") is not None for fold in folds)
+
+
 CURVE = "() => document.querySelector('.explorer-chart path.total').getAttribute('d')"
 
 

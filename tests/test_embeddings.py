@@ -1,4 +1,4 @@
-"""The words, their frozen features and their ratings, as chapter 11 reads them."""
+"""The words, their frozen features and their ratings, as chapter 15 reads them."""
 
 import subprocess
 import sys

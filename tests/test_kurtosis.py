@@ -1,4 +1,4 @@
-"""Theorem 13.1: independent features that are not Gaussian, to second order."""
+"""Theorem 16.1: independent features that are not Gaussian, to second order."""
 
 import mpmath as mp
 import numpy as np

@@ -1,4 +1,4 @@
-"""The text, the training and the shipped models of chapter 10."""
+"""The text, the training and the shipped models of chapter 11."""
 
 import json
 import re

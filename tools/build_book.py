@@ -122,6 +122,8 @@ def remembered_seconds() -> dict[str, float]:
 def run_notebooks(fresh: bool, workers: int | None, timeout: int) -> list[Failure]:
     """Execute what has no valid run; return every failing cell of the book."""
     RUNS.mkdir(parents=True, exist_ok=True)
+    for gone in {path.name for path in RUNS.glob("*.ipynb")} - {path.name for path in chapters()}:
+        (RUNS / gone).unlink()
     shared = shared_state()
     wanted = []
     for path in chapters():

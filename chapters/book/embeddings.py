@@ -1,4 +1,4 @@
-"""The frozen features and the ten human ratings of chapter 11.
+"""The frozen features and the ten human ratings of chapter 15.
 
 Both come from installed packages and are read as files; neither package is imported.
 

@@ -1,4 +1,4 @@
-"""The study behind Chapter 13: how fast R3 and R3′ become exact as n grows.
+"""The study behind Chapter 16: how fast R3 and R3′ become exact as n grows.
 
 ``make larger-study`` runs it in about an hour of one core, on all of the machine's, and goes on
 where it was stopped; with the address of a Dask scheduler, ``python -m book.larger_study
@@ -150,8 +150,8 @@ def grid(n: int) -> list[dict[str, Any]]:
 def theories(row: Any) -> dict[str, float]:
     """Return the theoretical risks of a row of the table.
 
-    R3 and R3′ take the rows for Gaussian; "kurtosis" is R3′ with Theorem 13.1, and "scales"
-    Theorem 11.2 to first order.
+    R3 and R3′ take the rows for Gaussian; "kurtosis" is R3′ with Theorem 16.1, and "scales"
+    Theorem 15.2 to first order.
     """
     n, p, lam = int(row.n_samples), int(row.size), float(row.penalty) * int(row.n_samples)
     t, nu = spectrum(row.kind, n, p), KURTOSIS[row.rows]

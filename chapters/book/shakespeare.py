@@ -1,4 +1,4 @@
-"""The plays, the alphabet and the pretrained hidden Markov models of chapter 10.
+"""The plays, the alphabet and the pretrained hidden Markov models of chapter 11.
 
     cd chapters; python -m book.shakespeare [--jobs N] [--work FOLDER] [--output FILE]
 
@@ -417,7 +417,7 @@ class Pretrained:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description="pretrain the models of chapter 10 again")
+    parser = argparse.ArgumentParser(description="pretrain the models of chapter 11 again")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
     parser.add_argument("--work", type=Path, default=WORK, help="where finished models wait")
     parser.add_argument("--output", type=Path, default=PACK, help="the .npz to write")

@@ -1,4 +1,4 @@
-"""SmolLM2-135M, frozen, and sentences that twenty people rated: chapter 14.
+"""SmolLM2-135M, frozen, and sentences that twenty people rated: chapter 12.
 
 The chapter reads the features stored beside this file, and a strict re-execution needs nothing
 else.  ``make llm-features`` makes them again, in some minutes of one core.  It needs three packages
@@ -343,6 +343,6 @@ def make(archive: Path, target: Path = FEATURES) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Make the features of chapter 14 again.")
+    parser = argparse.ArgumentParser(description="Make the features of chapter 12 again.")
     parser.add_argument("archive", type=Path, help="vaderSentiment-3.3.2.tar.gz")
     make(parser.parse_args().archive)

@@ -1,4 +1,4 @@
-"""What diagnose measures on rows: distances, near-dependent draws, residuals. Serves chapter 12."""
+"""What diagnose measures on rows: distances, near-dependent draws, residuals. Serves chapter 13."""
 
 from __future__ import annotations
 

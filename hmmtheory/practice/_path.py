@@ -1,6 +1,6 @@
 """A pilot's ridge path: what rows say of heads that have not seen them, at every effective ridge.
 
-Serves chapter 12.  A head of n labels has at the same effective ridge κ the same signal as the
+Serves chapter 13.  A head of n labels has at the same effective ridge κ the same signal as the
 pilot's; only its noise differs, by a known factor (deterministic equivalent): no estimate of S or
 B* is needed.
 """

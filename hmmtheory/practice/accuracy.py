@@ -76,7 +76,7 @@ def predict_accuracy(
     not seen it.  At the effective ridge :math:`\kappa` that is best at n their scatter within
     classes is rescaled from N labels to n, where the risk matrix becomes
     :math:`R_n = R_N (1 - \mathrm{df}_2/N)/(1 - \mathrm{df}_2/n)`, and the hits are counted
-    (book: Chapter 12; a deterministic equivalent, empirical for real features).
+    (book: Chapter 13; a deterministic equivalent, empirical for real features).
 
     Parameters
     ----------

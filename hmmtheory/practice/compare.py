@@ -120,7 +120,7 @@ def compare(
     r"""Compare frozen features of the same rows by the head that each will carry on n labels.
 
     The risk of a ridge head on N labels is its leave-one-out error at the best penalty; the
-    theory takes it to n labels (Theorem 4.4).  Leave-one-out errors are paired row by row, so
+    theory takes it to n labels (Theorem 14.1).  Leave-one-out errors are paired row by row, so
     that a difference has an error of its own (empirical for real features).
 
     Parameters

@@ -44,11 +44,11 @@ def predict_risk(
     unlabelled: Any = None,
     rng: Any = None,
 ) -> RiskCurve:
-    r"""Predict the risk of a linear head that will be trained on n labels (book: Chapter 11).
+    r"""Predict the risk of a linear head that will be trained on n labels (book: Chapter 15).
 
     The moments of the samples (:meth:`.Population.from_samples`) go into :func:`.head_risk`'s
     theory; nothing is trained.  An intercept (centring by the training means) leaves n - 1
-    labels for the slopes and multiplies the risk by 1 + 1/n (Proposition 12.1, exact for
+    labels for the slopes and multiplies the risk by 1 + 1/n (Proposition 13.1, exact for
     Gaussian rows).  Empirical for real features: :func:`.resample_risk_curve` measures how wrong
     it is, :func:`.diagnose` says why.
 

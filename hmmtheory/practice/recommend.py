@@ -138,7 +138,7 @@ def recommend(
 
     All features with the ridge of least predicted risk, unless a smaller size, chosen by one
     half of the rows, is better on the other half by more than the standard error of the
-    difference (book: Chapter 12).
+    difference (book: Chapter 13).
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """What a simulator would do, as text: two that could give different numbers never look alike.
 
-Serves chapter 13: a study's folder is only continued by the simulator that began it.
+Serves chapter 16: a study's folder is only continued by the simulator that began it.
 """
 
 from __future__ import annotations

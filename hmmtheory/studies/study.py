@@ -42,7 +42,7 @@ def study(
     n_jobs: int | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    r"""Compare theory and simulation at every point of a grid of settings (book: Chapter 13).
+    r"""Compare theory and simulation at every point of a grid of settings (book: Chapter 16).
 
     The work is cut into chunks of `chunk_trials` draws.  A chunk's draws depend on `rng`, its
     point and its place alone: not on the workers, on what else is in the grid, or on

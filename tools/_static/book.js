@@ -59,19 +59,46 @@ if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "un
     window.dispatchEvent(new Event("resize"));
   }
 
-  function fold(proof) {
+  function folded(said) {
     const details = document.createElement("details");
     details.className = "proof-fold";
     const summary = document.createElement("summary");
-    summary.textContent = "Proof";
-    proof.replaceWith(details);
-    details.append(summary, proof);
+    summary.append(said);
+    details.append(summary);
+    return details;
   }
+
+  function fold(proof) {
+    const details = folded("Proof");
+    proof.replaceWith(details);
+    details.append(proof);
+  }
+
+  // A whole section: its heading stays, and opens it.
+  function foldSection(section) {
+    const inside = [...section.children].filter((child) => child.tagName !== "SPAN");
+    const details = folded(inside[0]);
+    section.append(details);
+    details.append(...inside.slice(1));
+  }
+
+  // Whoever follows a link into a fold must find it open.
+  function openTarget() {
+    const target = document.getElementById(decodeURIComponent(window.location.hash.slice(1)));
+    if (!target) return;
+    const start = target.matches("section.proofs") ? target.querySelector("details") : target;
+    for (let inside = start.closest("details"); inside; inside = inside.parentElement.closest("details")) {
+      inside.open = true;
+    }
+    target.scrollIntoView();
+  }
+  window.addEventListener("hashchange", openTarget);
 
   document.addEventListener("DOMContentLoaded", () => {
     document.querySelectorAll('div[class="proof admonition"]').forEach(fold);
+    document.querySelectorAll("section.proofs").forEach(foldSection);
     const buttons = document.querySelector(".article-header-buttons");
-    if (!buttons || !document.querySelector(`${CODE}, details.proof-fold`)) return;
+    if (!buttons || !document.querySelector(`${CODE}, details.proof-fold`)) return openTarget();
     const group = document.createElement("div");
     group.className = "depth-switch";
     group.setAttribute("role", "group");
@@ -98,5 +125,6 @@ if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "un
     }
     buttons.prepend(group);
     show(root.dataset.depth);
+    openTarget();
   });
 })();
