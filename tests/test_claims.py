@@ -75,9 +75,8 @@ def test_every_system_of_the_book_hands_over_its_curve() -> None:
 
     found = collect(CHAPTERS)
     assert len({c.system for c in found}) >= 10
-    assert {c.system for c in found if c.off > 0.05} == {
-        "transformers on an HMM's tokens"
-    }  # as told
+    far_off = {"transformers on an HMM's tokens", "SmolLM2's next token, 24 tokens in a row"}
+    assert {c.system for c in found if c.off > 0.05} == far_off  # as the page says
     assert {c.n for c in found if c.system == "Gaussian chain, prompts"} == {40, 60, 200}
 
 

@@ -1,6 +1,6 @@
 """The paper's claims, held against every system of the book: one table, computed from its runs.
 
-A chapter that trains heads glues ``claims``, a list of curves (see `Curve`).  `verdict` turns each
+A chapter that trains heads glues ``claims…``, a list of curves (see `Curve`).  `verdict` turns each
 into a row, `claims` counts what the abstract says.  Pages show both with ``{claims} systems`` and
 ``{claims} claims`` (tools/book_pages.py).
 """
@@ -165,6 +165,11 @@ def collect(folder: Path) -> list[Curve]:
     for path in sorted(folder.glob("*.ipynb")):
         for cell in nbformat.read(path, as_version=4).cells:
             for output in cell.get("outputs", []):
-                if output.get("metadata", {}).get("scrapbook", {}).get("name") == "claims":
+                if (
+                    output.get("metadata", {})
+                    .get("scrapbook", {})
+                    .get("name", "")
+                    .startswith("claims")
+                ):
                     found += [Curve.of(r) for r in ast.literal_eval(output["data"][NAME])]
     return found
