@@ -86,9 +86,9 @@ def test_the_model_gives_the_stored_labels_again() -> None:
     assert tokens.shape == (144, 193)
     few = text_states.along(model, tokens[[0, 1, 2, 6]])["20"]
     assert few.shape == (4, 184, 576)
-    # What is stored is a linear map of the states, rounded to 7 bits: 736 rows, 577 unknowns.
+    # What is stored is a linear map of the states, rounded to 6 bits: 736 rows, 577 unknowns.
     stored = text_states.text_states().states[:4].reshape(-1, 48)
     wide = np.column_stack([few.reshape(-1, 576).astype(float), np.ones(736)])
     wide /= np.linalg.norm(wide, axis=0)
     rest = stored - wide @ np.linalg.lstsq(wide, stored, rcond=None)[0]
-    assert np.sqrt(np.square(rest).mean()) < 0.02 * stored.std()
+    assert np.sqrt(np.square(rest).mean()) < 0.03 * stored.std()

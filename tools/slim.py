@@ -2,15 +2,17 @@
 
     python tools/slim.py _build/html
 
-- Source maps of the theme, which only its authors need, are removed, and its icons' second format,
-  which no browser of the last ten years asks for.
+- Source maps and translations of the theme, which only its authors need, are removed, and its
+  icons' second format, which no browser of the last ten years asks for.
 - Pictures become lossless WebP, a third of their size as PNG; pages point to them.
-- Notebooks that a page offers for download come without pictures, which they draw anew.
+- Notebooks that a page offers for download come without pictures, which they draw anew, and
+  with tables as text alone.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from PIL import Image
 
 
 def drop_spares(site: Path) -> None:
-    """Remove source maps, and fonts that lie there as WOFF2, too."""
+    """Remove source maps, translations, and fonts that lie there as WOFF2, too."""
+    shutil.rmtree(site / "_static" / "locales", ignore_errors=True)
     for path in site.rglob("*.map"):
         path.unlink()
     for path in site.rglob("*.ttf"):
@@ -47,12 +50,15 @@ def shrink_pictures(site: Path) -> None:
 
 
 def strip_downloads(site: Path) -> None:
-    """Take the pictures out of the notebooks that pages offer for download."""
+    """Take pictures and HTML out of the notebooks that pages offer for download."""
     for path in (site / "_sources").rglob("*.ipynb"):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         for cell in notebook["cells"]:
             for output in cell.get("outputs", ()):
-                output.get("data", {}).pop("image/png", None)
+                data = output.get("data", {})
+                data.pop("image/png", None)
+                if "text/plain" in data:
+                    data.pop("text/html", None)
         path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -22,7 +22,7 @@ from .transformers import shorten
 FloatArray = NDArray[np.float64]
 ROWS = Path(__file__).resolve().parent / "smollm2_text.npz"
 PLAYS, STRETCHES, LENGTH, DROPPED = 24, 6, 192, 8
-LAYER, COMPONENTS, LABELS, KEPT_STRETCHES, BITS = 20, 48, 8, 3, 7
+LAYER, COMPONENTS, LABELS, KEPT_STRETCHES, BITS = 20, 48, 8, 3, 6
 LAYERS = ("0", "10", "20", "30", "final")
 COLUMNS = ("lag 1", "lags 1, 2", "lags 1, 2, 3", "whiteness", "kurtosis", "radius", "next token")
 
