@@ -402,6 +402,54 @@ def test_a_folded_section_keeps_its_heading_and_opens_for_who_follows_a_link(pag
     assert all(fold.get_attribute("open") is not None for fold in folds)
 
 
+TOUCH = """(link) => {
+    const options = { pointerType: "touch", bubbles: true };
+    link.dispatchEvent(new PointerEvent("pointerdown", options));
+    link.click();
+}"""
+
+
+def test_a_card_shows_what_a_link_leads_to_by_mouse_keyboard_and_touch(page: Any) -> None:
+    open_page(page, "chapters/05_double_descent.html")
+    card = page.locator(".hmm-card")
+    link = page.locator("article a.internal[href*='#thm-r1']").first
+    link.scroll_into_view_if_needed()
+    link.hover()
+    card.get_by_text("Risk of the trained head below the threshold").wait_for()
+    card.locator("mjx-container").first.wait_for()
+    assert link.get_attribute("aria-describedby") == card.get_attribute("id")
+    page.mouse.move(0, 0)
+    card.wait_for(state="hidden")
+    link.focus()
+    card.wait_for()
+    box = card.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= page.viewport_size["width"]
+    page.keyboard.press("Escape")
+    card.wait_for(state="hidden")
+    link.blur()
+    here = page.url
+    # A touch shows the card first; its own link leads on.
+    link.evaluate(TOUCH)
+    card.get_by_text("Go there").wait_for()
+    assert page.url == here
+    card.get_by_text("Go there").evaluate("(a) => a.click()")
+    page.wait_for_url("**/03_fewer_features_than_examples.html#thm-r1")
+
+
+def test_a_glossary_term_and_a_reference_have_cards(page: Any) -> None:
+    open_page(page, "chapters/05_double_descent.html")
+    card = page.locator(".hmm-card")
+    for what, said in (("a:has(> .std-term)", None), ("a[href*='bibliography.html#']", "arXiv")):
+        link = page.locator(f"article {what}").first
+        link.focus()
+        card.wait_for()
+        assert card.inner_text().strip()
+        assert said is None or said in card.inner_text()
+        page.keyboard.press("Escape")
+        card.wait_for(state="hidden")
+
+
 CURVE = "() => document.querySelector('.explorer-chart path.total').getAttribute('d')"
 
 

@@ -280,7 +280,12 @@ def test_a_slim_site_shows_the_same_pictures(tmp_path: Path) -> None:
     picture.save(tmp_path / "_images" / "a.png")
     drawn = np.asarray(picture)
     page = tmp_path / "chapters" / "a.html"
-    page.write_text('<a href="../_images/a.png"><img src="../_images/a.png"></a>', "utf-8")
+    (tmp_path / "_static" / "scripts").mkdir(parents=True)
+    icons = tmp_path / "_static" / "scripts" / "fontawesome.js"
+    icons.write_text("x")
+    drawer = '<script defer src="../_static/scripts/fontawesome.js?digest=0"></script>'
+    image = '<a href="../_images/a.png"><img src="../_images/a.png"></a>'
+    page.write_text(f'{drawer}<script src="../b.js"></script>{image}', "utf-8")
     notebook = new_notebook(cells=[new_code_cell("1")])
     notebook.cells[0].outputs = [
         new_output("display_data", {"image/png": "AAAA", "text/plain": "é"})
@@ -291,6 +296,8 @@ def test_a_slim_site_shows_the_same_pictures(tmp_path: Path) -> None:
 
     for _ in range(2):
         slim.slim(tmp_path)
+        assert not icons.exists()
+        assert re.findall("<script[^>]*>", page.read_text("utf-8")) == ['<script src="../b.js">']
         names = set(re.findall(r'"\.\./(_images/[^"]+)"', page.read_text("utf-8")))
         assert names == {"_images/a.webp"}
         with Image.open(tmp_path / names.pop()) as shown:

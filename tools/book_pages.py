@@ -10,6 +10,7 @@
   ``{benchmarks} part file`` one of another file there.
 - A numbered box wears its status (exact, asymptotic, empirical) as a class, for the style sheet.
 - A section after the comment ``<!-- proofs -->`` is folded in the story: only its heading is seen.
+- The first mention of a glossary term on a page of the story is a link, which has a card.
 - Launch buttons appear if ``html_context.repository`` names a repository.
 """
 
@@ -261,6 +262,44 @@ def mark_proofs(app: Sphinx, document: nodes.document) -> None:
         comment.parent.remove(comment)
 
 
+def terms(glossary: Path) -> dict[str, str]:
+    """Return the terms of the glossary by what a text may call them, longest first."""
+    block = re.search(r"`{4}\{glossary\}\n(.*?)\n`{4}", glossary.read_text("utf-8"), re.DOTALL)
+    found = re.findall(r"^(\S[^\n,]*)$", block[1] if block else "", re.MULTILINE)
+    return {term.lower(): term for term in sorted(found, key=len, reverse=True)}
+
+
+def link_terms(app: Sphinx, document: nodes.document) -> None:
+    """Link the first mention of each term in a chapter's paragraphs; boxes are left as they are."""
+    docname = app.env.docname
+    if not re.match(r"chapters/\d\d_", docname):
+        return
+    waiting = terms(Path(app.srcdir) / "chapters" / "glossary.md")
+    pattern = re.compile(
+        rf"(?<![\w-])({'|'.join(map(re.escape, waiting))})(?![\w-])", re.IGNORECASE
+    )
+    paragraphs = [
+        p for p in document.findall(nodes.paragraph)
+        if isinstance(p.parent, nodes.section | nodes.list_item)
+    ]  # fmt: skip
+    for text in [t for p in paragraphs for t in p.children if isinstance(t, nodes.Text)]:
+        parts: list[nodes.Node] = []
+        start = 0
+        for match in pattern.finditer(text.astext()):
+            term = waiting.pop(match[1].lower(), None)
+            if term is None:
+                continue
+            shown = nodes.inline("", match[1], classes=["xref", "std", "std-term"])
+            parts += [
+                nodes.Text(text.astext()[start : match.start()]),
+                addnodes.pending_xref("", shown, refdomain="std", reftype="term", reftarget=term,
+                                      refexplicit=True, refwarn=True, refdoc=docname),
+            ]  # fmt: skip
+            start = match.end()
+        if parts:
+            text.parent.replace(text, [*parts, nodes.Text(text.astext()[start:])])
+
+
 def offer_launch(app: Sphinx, config: Any) -> None:
     """Offer Binder and the sources where the repository's address is known."""
     repository = config.html_context.get("repository", {})
@@ -292,4 +331,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", offer_launch, priority=100)
     app.connect("doctree-read", mark_statuses)
     app.connect("doctree-read", mark_proofs)
+    app.connect("doctree-read", link_terms)
     return {"version": "0.1.0", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
+import cards
 import check_site
 import nbformat
 import slim
@@ -198,6 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     stage()
     status = build_pages()
     slim.slim(SITE)
+    cards.write(SITE)
     status = check_site.main([str(SITE), "--toc", str(ROOT / "_toc.yml")]) or status
     if failed:
         print(f"\n{len(failed)} failing cells; each shows its traceback on its page:")

@@ -4,6 +4,8 @@
 
 - Source maps and translations of the theme, which only its authors need, are removed, and its
   icons' second format, which no browser of the last ten years asks for.
+- Icons come from the font of the theme, which its style sheet names; the script that would draw two
+  thousand of them as pictures, a megabyte and a half for each page, goes.
 - Pictures become lossless WebP, a third of their size as PNG; pages point to them.
 - Notebooks that a page offers for download come without pictures, which they draw anew, and
   with tables as text alone.
@@ -12,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -27,6 +30,17 @@ def drop_spares(site: Path) -> None:
     for path in site.rglob("*.ttf"):
         if path.with_suffix(".woff2").is_file():
             path.unlink()
+
+
+def drop_icon_script(site: Path) -> None:
+    """Remove the script that puts drawings in place of the icons of the font."""
+    script = re.compile(r"[^\S\n]*<script[^>]*/fontawesome\.js[^>]*></script>\n?")
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if script.search(text):
+            page.write_text(script.sub("", text), encoding="utf-8")
+    for path in (site / "_static" / "scripts").glob("fontawesome.js*"):
+        path.unlink()
 
 
 def shrink_pictures(site: Path) -> None:
@@ -65,6 +79,7 @@ def strip_downloads(site: Path) -> None:
 def slim(site: Path) -> None:
     """Do all of it; a second time changes nothing."""
     drop_spares(site)
+    drop_icon_script(site)
     shrink_pictures(site)
     strip_downloads(site)
 

@@ -128,3 +128,107 @@ if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "un
     openTarget();
   });
 })();
+
+// Hover cards: what a link to a box, an equation, a term or a reference leads to, by mouse, keyboard
+// and touch, without a request. The script with their contents is loaded with the first card.
+(() => {
+  const here = document.currentScript.src;
+  const root = new URL("../", here).href;
+  const LINKS = "article a.internal[href*='#']";
+  let card = null;
+  let shownFor = null;
+  let timer = null;
+  let contents = null;
+
+  function load() {
+    contents ??= new Promise((done) => {
+      const script = document.createElement("script");
+      script.src = new URL("cards.js", here).href;
+      script.onload = () => done(window.hmmCards);
+      script.onerror = () => done({});
+      document.head.append(script);
+    });
+    return contents;
+  }
+
+  function hide() {
+    clearTimeout(timer);
+    if (!shownFor) return;
+    shownFor.removeAttribute("aria-describedby");
+    shownFor = null;
+    card.hidden = true;
+  }
+
+  function place(link) {
+    const box = link.getBoundingClientRect();
+    const width = Math.min(520, document.documentElement.clientWidth - 16);
+    card.style.width = `${width}px`;
+    const left = Math.max(8, Math.min(box.left, document.documentElement.clientWidth - width - 8));
+    const below = window.innerHeight - box.bottom > card.offsetHeight + 12;
+    const top = below ? box.bottom + 6 : Math.max(8, box.top - card.offsetHeight - 6);
+    card.style.left = `${left + window.scrollX}px`;
+    card.style.top = `${top + window.scrollY}px`;
+  }
+
+  async function show(link, byTouch = false) {
+    const address = decodeURIComponent(link.href).slice(decodeURIComponent(root).length);
+    const html = (await load())[address];
+    if (!html || shownFor === link) return;
+    hide();
+    if (!card) {
+      card = document.createElement("div");
+      card.className = "hmm-card";
+      card.id = "hmm-card";
+      card.setAttribute("role", "tooltip");
+      card.addEventListener("mouseenter", () => clearTimeout(timer));
+      card.addEventListener("mouseleave", hide);
+      document.body.append(card);
+    }
+    card.innerHTML = html;
+    if (byTouch) {
+      const go = document.createElement("a");
+      go.href = link.href;
+      go.textContent = "Go there";
+      card.append(go);
+    }
+    card.hidden = false;
+    shownFor = link;
+    link.setAttribute("aria-describedby", card.id);
+    place(link);
+    await window.MathJax?.typesetPromise?.([card]);
+    if (shownFor === link) place(link);
+  }
+
+  function later(what, wait) {
+    clearTimeout(timer);
+    timer = setTimeout(what, wait);
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    let touched = false;
+    document.addEventListener("pointerdown", (event) => {
+      touched = event.pointerType === "touch";
+      if (shownFor && !card.contains(event.target) && !event.target.closest(LINKS)) hide();
+    });
+    document.addEventListener("keydown", (event) => {
+      touched = false;
+      if (event.key === "Escape") hide();
+    });
+    for (const link of document.querySelectorAll(LINKS)) {
+      link.addEventListener("mouseenter", () => touched || later(() => show(link), 200));
+      link.addEventListener("mouseleave", () => touched || later(hide, 200));
+      link.addEventListener("focus", () => touched || show(link));
+      link.addEventListener("blur", () => touched || later(hide, 200));
+      // The first touch shows the card, which offers the way; another page is never left by accident.
+      link.addEventListener("click", (event) => {
+        if (!touched || shownFor === link) return;
+        const address = decodeURIComponent(link.href).slice(decodeURIComponent(root).length);
+        if (window.hmmCards && !window.hmmCards[address]) return;
+        event.preventDefault();
+        show(link, true).then(() => {
+          if (shownFor !== link) window.location.assign(link.href);
+        });
+      });
+    }
+  });
+})();
