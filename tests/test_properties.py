@@ -240,6 +240,7 @@ def curves(draw: st.DrawFn) -> RiskCurve:
     sizes = sorted(draw(st.sets(st.integers(0, 10**6), min_size=1, max_size=8)))
     column = st.lists(any_number, min_size=len(sizes), max_size=len(sizes)).map(np.array)
     optional = st.one_of(st.none(), column)
+    numbers = st.lists(st.floats(allow_nan=False), min_size=len(sizes), max_size=len(sizes))
     q = draw(st.integers(1, 3))
     return RiskCurve(
         sizes=np.array(sizes),
@@ -249,7 +250,7 @@ def curves(draw: st.DrawFn) -> RiskCurve:
             ).map(np.array)
         ),
         standard_error=np.abs(draw(column)),
-        noise=draw(optional),
+        noise=draw(st.one_of(st.none(), numbers.map(np.array))),  # NaN is refused
         bias=draw(optional),
         variance=draw(optional),
         bias_standard_error=draw(optional),
