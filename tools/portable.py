@@ -30,9 +30,9 @@ KERNELS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "SkylakeX")
 SIMD = "SSE42 AVX F16C FMA3 AVX2 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL"
 #: Tests that compute no number of the theory, or that start kernels and browsers of their own.
 OTHER = (
-    "browser", "build", "command", "docstrings", "edit", "explorer", "fingerprint", "fuzz",
-    "last_digits", "launch", "mutants", "notebooks", "pages", "plotting", "release", "rooms",
-    "studies", "validation",
+    "browser", "build", "cards", "choosing", "claims", "command", "docstrings", "edit", "explorer",
+    "fingerprint", "fuzz", "last_digits", "launch", "mutants", "notebooks", "pages", "plotting",
+    "release", "rooms", "studies", "validation",
 )  # fmt: skip
 #: Tests of what only the lock has.
 LOCKED = ("categorical_hmm_against_hmmlearn", "embeddings", "shakespeare")
