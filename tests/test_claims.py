@@ -77,6 +77,8 @@ def test_every_system_of_the_book_hands_over_its_curve() -> None:
     assert len({c.system for c in found}) >= 10
     far_off = {"transformers on an HMM's tokens", "SmolLM2's next token, 24 tokens in a row"}
     assert {c.system for c in found if c.off > 0.05} == far_off  # as the page says
+    wrong = {c.system for c in found if verdict(c)["criterion"] == "wrong"}
+    assert wrong == {"Gaussian chain, one document, lingering, ρ = 0.9"}
     assert {c.n for c in found if c.system == "Gaussian chain, prompts"} == {40, 60, 200}
 
 

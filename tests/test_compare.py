@@ -54,7 +54,7 @@ def test_the_crossing_is_seen_from_one_pilot() -> None:
 @pytest.mark.parametrize("n", [50, 600])
 def test_differences_have_errors_that_cover(n: int) -> None:
     right = truth("short", n) - truth("noisy", n)
-    found = [compare(*draw(150, 100 + k), n) for k in range(30)]
+    found = [compare(*draw(150, 100 + k), n) for k in range(60)]
     scores = np.array([(f.difference[0, 1] - right) / f.difference_error[0, 1] for f in found])
     assert (np.abs(scores) < 1.96).mean() > 0.8
     # Less than the two risks' own errors would give.

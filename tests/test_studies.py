@@ -287,7 +287,7 @@ def run_in_group(folder: Path, n_jobs: int) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs POSIX processes")
-@pytest.mark.parametrize(("n_jobs", "kills"), [(1, 10), (2, 3)])
+@pytest.mark.parametrize(("n_jobs", "kills"), [(1, 24), (2, 3)])
 def test_a_study_killed_again_and_again_loses_nothing_and_keeps_every_bit(
     tmp_path: Path, n_jobs: int, kills: int
 ) -> None:

@@ -121,7 +121,7 @@ def logme(x: Array, y: Array) -> float:
 
 
 def h_score(x: Array, y: Array) -> float:
-    """Return tr(Σ⁻¹ Σ_between) with the Ledoit-Wolf covariance."""
+    """Return (1 - α) tr(Σ_α⁻¹ Σ_between), with the Ledoit-Wolf covariance and its shrinkage α."""
     if y.shape[1] > 1:
         codes = y.argmax(axis=1)
     else:
@@ -191,7 +191,7 @@ def run(pilots: int) -> dict[str, Any]:
 
 
 def table(done: dict[str, Any]) -> pd.DataFrame:
-    """Return the mean regret in % and the mean rank correlation of each method, by N."""
+    """Return regret in % and rank correlation of each method, a row for each pilot and n."""
     rows = []
     for key, said in done.items():
         name, size, _ = key.split(" | ")
@@ -202,9 +202,9 @@ def table(done: dict[str, Any]) -> pd.DataFrame:
             truth = np.array(done[f"{name} | truth | {n}"])
             scores = {k: v for k, v in said.items() if not k.startswith("compare")}
             for method, values in (scores | {"compare": said[f"compare {n}"]}).items():
-                regret = 100 * (truth[int(np.argmin(values))] / truth.min() - 1)
                 if np.ptp(values) == 0:  # all of one width; same bits: counts
                     continue
+                regret = 100 * (truth[int(np.argmin(values))] / truth.min() - 1)
                 rank = spearmanr(values, truth).statistic
                 rows.append((name, int(size), n, method, regret, rank))
     columns = ["family", "N", "n", "method", "regret", "rank"]

@@ -73,8 +73,8 @@ def text_states(path: Path = ROWS) -> TextStates:
         If the file is missing or lacks an array.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return TextStates(*(file[k].astype(float) for k in ("states", "labels", "measured")))
+        arrays = shakespeare.read_arrays(path)
+        return TextStates(*(arrays[k].astype(float) for k in ("states", "labels", "measured")))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"path must be a file of states; {path.name} is not: {error}") from error
 

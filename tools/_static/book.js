@@ -170,9 +170,11 @@ if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "un
     card.style.top = `${top + window.scrollY}px`;
   }
 
+  // "chapters/03_….html#thm-r1": how the script names its contents.
+  const address = (link) => decodeURIComponent(link.href).slice(decodeURIComponent(root).length);
+
   async function show(link, byTouch = false) {
-    const address = decodeURIComponent(link.href).slice(decodeURIComponent(root).length);
-    const html = (await load())[address];
+    const html = (await load())[address(link)];
     if (!html || shownFor === link) return;
     hide();
     if (!card) {
@@ -222,8 +224,7 @@ if (window.location.protocol === "file:" && typeof DOCUMENTATION_OPTIONS !== "un
       // The first touch shows the card, which offers the way; another page is never left by accident.
       link.addEventListener("click", (event) => {
         if (!touched || shownFor === link) return;
-        const address = decodeURIComponent(link.href).slice(decodeURIComponent(root).length);
-        if (window.hmmCards && !window.hmmCards[address]) return;
+        if (window.hmmCards && !window.hmmCards[address(link)]) return;
         event.preventDefault();
         show(link, true).then(() => {
           if (shownFor !== link) window.location.assign(link.href);
