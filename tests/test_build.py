@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -216,6 +217,35 @@ def test_a_text_is_stored_anew_only_where_nbval_sees_a_difference() -> None:
         new = with_outputs(new_output("stream", name="stdout", text=text))
         notebooks.keep_unchanged(old, new)
         assert (new.cells[0].outputs[0].text == old.cells[0].outputs[0].text) is kept
+
+
+@pytest.mark.parametrize(
+    ("kind", "fresh", "same"),
+    [
+        ("text", "at 0x0123456789: 0.123456789999", True),
+        ("text", "at 0xabcdef012: 0.2", False),
+        ("text/html", "<b>0.123456789999</b>", False),
+        (None, "", False),
+    ],
+)
+def test_a_strict_build_sees_every_other_text_and_no_last_digit(
+    small_book: Any, kind: str | None, fresh: str, same: bool
+) -> None:
+    folder = small_book.folder
+    assert small_book() == 2
+    assert [f.cell for f in book.compare_runs()] == [1, 2, 1, 2]  # the notebooks store nothing
+    for name in ("01_a.ipynb", "02_b.ipynb"):
+        shutil.copy(book.RUNS / name, folder / "chapters" / name)
+    assert book.compare_runs() == []
+    stored = with_outputs(new_output("stream", name="stdout", text="at 0xabcdef0: 0.123456789012"))
+    run = with_outputs()
+    if kind == "text":
+        run = with_outputs(new_output("stream", name="stdout", text=fresh))
+    elif kind:
+        run = with_outputs(new_output("display_data", data={kind: fresh}))
+    found = notebooks.differences(stored, run, "02_b")
+    expected = [] if same else ["02_b  cell [1]  shows another text than is stored"]
+    assert [str(failure) for failure in found] == expected
 
 
 def test_stored_notebooks_do_not_depend_on_the_order_of_keys(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ A run is kept in ``_build/runs`` as soon as it has finished, and used again only
 depends on has changed: the notebook's code, the package, the files beside the chapters, the lock,
 what is installed, Python, and the environment that BLAS and NumPy see. A run with a failing cell is
 never used again. Failing cells show their traceback on their page; all are listed at the end, and
-the exit status is then not zero.
+the exit status is then not zero. With --strict a cell fails, too, that shows another text than its
+notebook stores, as nbval compares them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,16 @@ import nbformat
 import slim
 import yaml
 from nbformat import NotebookNode
-from notebooks import Failure, code_cells, execute_all, failures, quiet_kernels, read, write
+from notebooks import (
+    Failure,
+    code_cells,
+    differences,
+    execute_all,
+    failures,
+    quiet_kernels,
+    read,
+    write,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
@@ -156,6 +166,16 @@ def run_notebooks(fresh: bool, workers: int | None, timeout: int) -> list[Failur
     return sorted(found, key=lambda failure: (order.index(failure.chapter), failure.cell))
 
 
+def compare_runs() -> list[Failure]:
+    """Return the cells of all runs whose texts are not those that the notebooks store."""
+    found: list[Failure] = []
+    for path in chapters():
+        run = stored(path)
+        assert run is not None
+        found += differences(read(path), run, path.stem)
+    return found
+
+
 def stage() -> None:
     """Make the folder that Jupyter Book reads: the pages, with the outputs of the runs."""
     shutil.rmtree(SOURCE, ignore_errors=True)
@@ -189,9 +209,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, help="how many run at a time")
     parser.add_argument("--timeout", type=int, default=300, help="seconds per cell")
     parser.add_argument("--record", action="store_true", help="run times into tools/portable.json")
+    parser.add_argument("--strict", action="store_true", help="texts must be the stored ones")
     options = parser.parse_args(arguments)
     quiet_kernels()
     failed = run_notebooks(options.fresh, options.workers, options.timeout)
+    if options.strict:
+        failed += compare_runs()
     if options.record:
         record = json.loads(RECORD.read_text(encoding="utf-8"))
         record["seconds"] = remembered_seconds()
@@ -202,7 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
     cards.write(SITE)
     status = check_site.main([str(SITE), "--toc", str(ROOT / "_toc.yml")]) or status
     if failed:
-        print(f"\n{len(failed)} failing cells; each shows its traceback on its page:")
+        print(f"\n{len(failed)} failing cells; one that raised shows its traceback on its page:")
         for failure in failed:
             print(f"  {failure}")
     if failed or status:

@@ -250,12 +250,37 @@ def sanitizers() -> list[tuple[re.Pattern[str], str]]:
             (parser[name] for name in parser.sections())]  # fmt: skip
 
 
+def masked(text: str, rules: Sequence[tuple[re.Pattern[str], str]]) -> str:
+    """Return a text as nbval compares it."""
+    for pattern, replacement in rules:
+        text = pattern.sub(replacement, text)
+    return text
+
+
 def kept(was: str, now: str, rules: Sequence[tuple[re.Pattern[str], str]]) -> str:
     """Return the stored text where nbval would not see a difference."""
-    masked = [was, now]
-    for pattern, replacement in rules:
-        masked = [pattern.sub(replacement, text) for text in masked]
-    return was if masked[0] == masked[1] else now
+    return was if masked(was, rules) == masked(now, rules) else now
+
+
+def differences(stored: NotebookNode, run: NotebookNode, chapter: str) -> list[Failure]:
+    """Return the cells whose run shows other texts than are stored, as nbval compares them."""
+    rules = sanitizers()
+
+    def texts(cell: NotebookNode) -> list[str]:
+        found = []
+        for output in cell.outputs:
+            data = {kind: str(value) for kind, value in output.get("data", {}).items()
+                    if not kind.endswith("image/png")}  # fmt: skip
+            data["text"] = output.get("text", "")
+            found += [f"{kind}: {masked(data[kind], rules)}" for kind in sorted(data)]
+        return found
+
+    pairs = zip(code_cells(stored), code_cells(run), strict=True)
+    return [
+        Failure(chapter, number, "shows another text than is stored")
+        for number, (was, now) in enumerate(pairs, start=1)
+        if texts(was) != texts(now)
+    ]
 
 
 def same_picture(was: str, now: str) -> bool:

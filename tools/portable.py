@@ -6,8 +6,9 @@ One row for each BLAS kernel that this processor can imitate, for NumPy without 
 for two BLAS threads; with --lowest, one for the lowest versions that pyproject.toml declares, in an
 environment of their own. A kernel that the processor lacks is left out. Prints a table; with
 --record its rows replace those of tools/portable.json, which the page Reproducibility shows.
---short leaves out the longest tests that hold simulations within standard errors: those are no
-matter of the last digit. A failure makes the exit status non-zero.
+--short leaves out the longest tests that hold simulations within standard errors, which are no
+matter of the last digit, and the notebooks, which ``build_book.py --strict`` can run instead.
+A failure makes the exit status non-zero.
 """
 
 from __future__ import annotations
@@ -142,12 +143,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", action="append", choices=[*rows(), LOWEST_ROW], help="one row")
-    parser.add_argument("--short", action="store_true", help="without the longest simulations")
+    parser.add_argument("--short", action="store_true", help="no notebooks, no long simulations")
     parser.add_argument("--lowest", action="store_true", help="the lowest declared versions too")
     parser.add_argument("--record", action="store_true", help="into tools/portable.json")
     parser.add_argument("paths", nargs="*", help="what to run instead of all")
     options = parser.parse_args(arguments)
-    tests = options.paths or ["chapters", "hmmtheory", *numeric_tests(options.short)]
+    notebooks = [] if options.short else ["chapters"]
+    tests = options.paths or [*notebooks, "hmmtheory", *numeric_tests(options.short)]
     table = [
         run(name, sys.executable, environment(**setting), tests)
         for name, setting in rows().items()
