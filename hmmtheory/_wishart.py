@@ -20,14 +20,18 @@ _RUNNING = np.linalg.solve(
         _NODES, np.polynomial.legendre.legint(np.eye(16), lbnd=-1, axis=0)
     ),
 )
-#: Values at d, d + step, … make f, f' and f'': d is never negative, and nothing is smooth at 0.
+#: Values at d, d + step, … make f, f' step and f'' step²: d is never negative, and nothing is
+#: smooth at 0.  A step is this share of 1 + d, over which values vary.
 _STEP = 0.01
-_AHEAD = np.array(
-    [
-        [1.0, 0.0, 0.0, 0.0, 0.0],
-        np.array([-25.0, 48.0, -36.0, 16.0, -3.0]) / (12 * _STEP),
-        np.array([35.0, -104.0, 114.0, -56.0, 11.0]) / (12 * _STEP**2),
-    ]
+_AHEAD = (
+    np.array(
+        [
+            [12.0, 0.0, 0.0, 0.0, 0.0],
+            [-25.0, 48.0, -36.0, 16.0, -3.0],
+            [35.0, -104.0, 114.0, -56.0, 11.0],
+        ]
+    )
+    / 12.0
 )
 #: The largest matrix whose eigenvalues are integrated; beyond, 1/m is extrapolated from smaller.
 _LARGEST = 64
@@ -183,8 +187,10 @@ def _orders(m: Any, d: Any, mu: Any) -> tuple[Any, Any]:
 def _interpolated(m: float, d: float, mu: float) -> Growth:
     """Return derivatives along (m, d, μ) of what :func:`_grown` knows at integers m."""
     sizes, weights = _interpolation(m, d)
-    gaps: FloatArray = d + _STEP * np.arange(_AHEAD.shape[1], dtype=np.float64)
-    f, along_m, along_mm = _AHEAD @ np.tensordot(weights, _grown(sizes, gaps, mu), 1)
+    step = _STEP * (1.0 + d)
+    gaps: FloatArray = d + step * np.arange(_AHEAD.shape[1], dtype=np.float64)
+    ahead = _AHEAD / np.array([[1.0], [step], [step * step]])
+    f, along_m, along_mm = ahead @ np.tensordot(weights, _grown(sizes, gaps, mu), 1)
     # Rows are derivatives along d, columns along μ.
     gradient = [along_m[0, 0], f[1, 0], f[0, 1]]
     hessian = [

@@ -48,7 +48,7 @@ def risk_factors(
     n_samples: int,
     ridge: float = 0.0,
     multiplicities: ArrayLike | None = None,
-    order: int | str = 2,
+    order: int | str = "uniform",
     kurtosis: float = 0.0,
 ) -> Factors:
     r"""Return the bias weights :math:`w_i` and the variance factor v of a spectrum.
@@ -136,7 +136,8 @@ def uniform_error(
     Returns
     -------
     float
-        At most 1.
+        At most 1, which it is where R17 is not used since no data of equal variances resemble
+        the spectrum at all.
 
     Raises
     ------
@@ -158,7 +159,11 @@ def uniform_error(
     if exact or np.isinf(lam) or scale - t.min(initial=scale) <= 1e-9 * scale:
         return 0.0
     t, lam = t / scale, lam / scale
-    sums, _ = sums_of(t, m, lam, _kappa(t, m, n, lam))
+    kappa = _kappa(t, m, n, lam)
+    low, poor = _implausible(*uniform_factors(t, m, n, lam, kappa), _first(t, m, n, lam, kappa))
+    if poor:
+        return 1.0
+    sums, _ = sums_of(t, m, lam, kappa)
     gap = float(gap_of(sums))
     unlike = abs(float(mismatch(sums))) / (gap * gap * (1.0 + gap))
     return min(_EVERYWHERE / n * (1 + 10 / n) + _UNLIKE * unlike, 1.0)
@@ -169,7 +174,7 @@ def elliptical_factors(
     n_samples: int,
     row_scales: ArrayLike,
     ridge: float = 0.0,
-    order: int | str = 2,
+    order: int | str = "uniform",
 ) -> EllipticalFactors:
     r"""Return bias weights and variance factors where rows differ in scale.
 
@@ -364,6 +369,26 @@ def minimise_over_ridge(excess: Callable[[float], float], scale: float) -> float
     return min(candidates, key=excess)
 
 
+def nearby_ridge(excess: Callable[[float], float], start: float) -> float:
+    """Return the penalty of least excess risk next to `start`, by Newton steps in its logarithm.
+
+    Slopes are taken over a tenth of the penalty, so that rounding does not move the answer.
+    """
+    if not 0.0 < start < np.inf:
+        return start
+    at, step, largest = np.log(start), 0.1, 1.0
+    for _ in range(60):
+        heights = [excess(float(np.exp(at + k * step))) for k in range(-2, 3)]
+        slope = np.array([1.0, -8.0, 0.0, 8.0, -1.0]) @ heights / (12 * step)
+        bend = np.array([-1.0, 16.0, -30.0, 16.0, -1.0]) @ heights / (12 * step**2)
+        move = -slope / bend if bend > 0 else -np.sign(slope) * largest
+        at += float(np.clip(move, -largest, largest))
+        if abs(move) < 3e-4:
+            break
+        largest *= 0.8  # no endless turning about a kink
+    return float(np.exp(at))
+
+
 def _checked_spectrum(
     eigenvalues: ArrayLike, multiplicities: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
@@ -399,25 +424,55 @@ def _asymptotic(
     scale = float(t.max())
     t, lam = t / scale, lam / scale
     kappa = _kappa(t, m, n, lam)
-    if order == "uniform":
-        bias, variance = uniform_factors(t, m, n, lam, kappa, nu)
-        return Factors(scale * bias, variance)
-    s, c = t / (t + kappa), kappa / (t + kappa)
-    df2 = float(m @ np.square(s))
-    left = lam / kappa + float(m @ (s * c))  # n - df₂, without its cancellation
-    first = df2 / left
+    first = _first(t, m, n, lam, kappa)
     if order == 1:
-        return Factors(scale * t * np.square(c) * (n / left), first)
+        bias, variance = first
+    elif order == 2:
+        bias, variance = _second(t, m, n, lam, kappa, nu, first)
+    else:
+        bias, variance = uniform_factors(t, m, n, lam, kappa, nu)
+        low, poor = _implausible(bias, variance, first)
+        low |= first.bias < 1e-12 * t  # all that is left is rounding
+        if low.any() or poor:
+            second = _second(t, m, n, lam, kappa, nu, first)
+            bias = np.where(low, second.bias, bias)
+            variance = second.variance if poor else variance
+    return Factors(scale * bias, variance)
+
+
+def _first(t: FloatArray, m: FloatArray, n: int, lam: float, kappa: float) -> Factors:
+    """R3, where the largest eigenvalue is 1."""
+    s, c = t / (t + kappa), kappa / (t + kappa)
+    left = lam / kappa + float(m @ (s * c))  # n - df₂, without its cancellation
+    return Factors(t * np.square(c) * (n / left), float(m @ np.square(s)) / left)
+
+
+def _implausible(bias: FloatArray, variance: float, first: Factors) -> tuple[Any, bool]:
+    """Return which of R17's factors resemble nothing: below half of the first order.
+
+    Simulation never came near that.  It happens where no data of equal variances resemble the
+    spectrum.
+    """
+    return ~(bias >= 0.5 * first.bias), not variance >= 0.5 * first.variance
+
+
+def _second(
+    t: FloatArray, m: FloatArray, n: int, lam: float, kappa: float, nu: float, first: Factors
+) -> Factors:
+    """R3′, where the largest eigenvalue is 1."""
+    c = kappa / (t + kappa)
+    left = lam / kappa + float(m @ (t / (t + kappa) * c))
     # Complex steps, small beside κ: exact first derivatives, since no difference is taken.
     step = 1e-30
     kappa_along_t = float(m @ np.square(t * c)) / left
     along_t = _shrinkage(t + 1j * step * t**2, m, n, lam, kappa + 1j * step * kappa_along_t, nu)
-    bias = scale * (t * along_t.real + along_t.imag / step)
     # In units of κ, so that no step underflows however small the ridge.
     along_lam = _shrinkage(t / kappa, m, n, lam / kappa + 1j * step, 1.0 + 1j * step / left, nu)
-    second = float(m @ (t / kappa * along_lam.imag)) / step - first
-    variance = first * _geometric(second / first) if lam == 0.0 else first + second
-    return Factors(bias, variance)
+    more = float(m @ (t / kappa * along_lam.imag)) / step - first.variance
+    grown = (
+        first.variance * _geometric(more / first.variance) if lam == 0.0 else first.variance + more
+    )
+    return Factors(t * along_t.real + along_t.imag / step, grown)
 
 
 def _geometric(ratio: float) -> float:

@@ -30,6 +30,7 @@ from hmmtheory.factors import (
     effective_ridge,
     elliptical_factors,
     minimise_over_ridge,
+    nearby_ridge,
     risk_factors,
     uniform_error,
 )
@@ -275,7 +276,11 @@ class Moments:
         return cls.from_samples(features, responses, chunks, rows)
 
     def risk(
-        self, n_samples: int, ridge: float = 0.0, order: int | str = 2, intercept: bool = False
+        self,
+        n_samples: int,
+        ridge: float = 0.0,
+        order: int | str = "uniform",
+        intercept: bool = False,
     ) -> Risk:
         r"""Return the risk of a head trained on n independent examples.
 
@@ -304,7 +309,7 @@ class Moments:
         self,
         n_samples: int,
         ridge: float = 0.0,
-        order: int | str = 2,
+        order: int | str = "uniform",
         intercept: bool = False,
     ) -> float:
         r"""Return how far the total :meth:`risk` may be off, as a share of it (empirical).
@@ -395,7 +400,11 @@ class Moments:
         )
 
     def parts(
-        self, n_samples: int, ridge: float = 0.0, order: int | str = 2, intercept: bool = False
+        self,
+        n_samples: int,
+        ridge: float = 0.0,
+        order: int | str = "uniform",
+        intercept: bool = False,
     ) -> FloatArray:
         """Return noise, bias and variance of each output (3, q), the diagonals of :meth:`risk`.
 
@@ -415,7 +424,9 @@ class Moments:
         """
         return self._parts(n_samples, ridge, order, intercept, diagonal=True)
 
-    def optimal_ridge(self, n_samples: int, order: int | str = 2, intercept: bool = False) -> float:
+    def optimal_ridge(
+        self, n_samples: int, order: int | str = "uniform", intercept: bool = False
+    ) -> float:
         """Return the penalty of least total :meth:`risk`; infinity where no head beats none.
 
         Parameters
@@ -439,11 +450,13 @@ class Moments:
         m = np.ones_like(self.eigenvalues) if self.multiplicities is None else self.multiplicities
         scale = float(m @ self.eigenvalues / m.sum()) * n
 
-        def excess(lam: float) -> float:
+        def excess(order: int | str, lam: float) -> float:
             # Without the noise, which is there at every penalty and would drown small gains.
             return float(self.parts(n, lam, order, intercept)[1:].sum())
 
-        return minimise_over_ridge(excess, scale)
+        # The uniform order costs most, and its least value is near that of the second.
+        near = minimise_over_ridge(partial(excess, 2 if order == "uniform" else order), scale)
+        return nearby_ridge(partial(excess, order), near) if order == "uniform" else near
 
     def _parts(
         self, n_samples: int, ridge: float, order: int | str, intercept: bool, diagonal: bool

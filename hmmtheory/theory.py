@@ -28,7 +28,7 @@ def head_risk(
     population: Population,
     n_samples: int,
     ridge: float = 0.0,
-    order: int | str = 2,
+    order: int | str = "uniform",
     kurtosis: float = 0.0,
     intercept: bool = False,
 ) -> Risk:
@@ -87,7 +87,7 @@ def head_risk(
 
 
 def optimal_ridge(
-    population: Population, n_samples: int, order: int | str = 2, intercept: bool = False
+    population: Population, n_samples: int, order: int | str = "uniform", intercept: bool = False
 ) -> float:
     r"""Return the penalty :math:`\lambda^*` that minimises the total :func:`.head_risk`.
 
@@ -131,7 +131,7 @@ def risk_curve(
     n_samples: int,
     sizes: Iterable[int] | ArrayLike,
     ridge: float = 0.0,
-    order: int | str = 2,
+    order: int | str = "uniform",
     response: LinearResponse | None = None,
     design: str = "prompts",
     band: float | None = None,
@@ -214,7 +214,7 @@ def risk_curve(
             bias=None,
             variance=None,
             own_error=None,  # it was calibrated for prompts
-            label=f"theory, document, order {order}",
+            label="theory, document" + ("" if order == "uniform" else f", order {order}"),
         )
     if band is None:
         return curve
@@ -229,7 +229,7 @@ def curve_of(
     sizes: NDArray[np.int64],
     n_samples: int,
     ridge: float | str = 0.0,
-    order: int | str = 2,
+    order: int | str = "uniform",
     intercept: bool = False,
     label: str = "",
 ) -> RiskCurve:
@@ -278,7 +278,7 @@ def curve_of(
         ridge=given,
         ridges=np.array(penalties) if best else None,
         own_error=partial(_own_errors, kept, n_samples, penalties, order, intercept),
-        label=label or (f"theory, order {order}" if order != "uniform" else "theory, uniform"),
+        label=label or ("theory" if order == "uniform" else f"theory, order {order}"),
     )
 
 

@@ -300,10 +300,10 @@ MODEL = Representation.gaussian(5, 30, rng=1)
 
 
 def test_a_curve_has_the_error_of_each_size() -> None:
-    curve = risk_curve(CHAIN, MODEL, 12, [0, 6, 12, 13, 14, 30])
+    curve = risk_curve(CHAIN, MODEL, 12, [0, 6, 12, 13, 14, 30], order=2)
     for p, found in zip(curve.sizes, curve.relative_error, strict=True):
         population = Population.next_token(CHAIN, MODEL.truncate(int(p)))
-        expected = head_risk(population, 12).relative_error
+        expected = head_risk(population, 12, order=2).relative_error
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-9)
     assert curve.relative_error[4] > 0.01  # p = n + 2
     assert_allclose(curve.relative_error[:4], 0.0, atol=1e-9)  # R1, and infinite
@@ -312,8 +312,9 @@ def test_a_curve_has_the_error_of_each_size() -> None:
 
 
 def test_curves_of_several_models_are_joined_with_their_errors() -> None:
-    curve = setting_theory(5, 0.9, n_samples=12, sizes=[4, 16, 24], ridge=0.1, weights="balanced")
-    alone = setting_theory(5, 0.9, n_samples=12, sizes=16, ridge=0.1, weights="balanced")
+    setting = {"n_samples": 12, "ridge": 0.1, "order": 2, "weights": "balanced"}
+    curve = setting_theory(5, 0.9, sizes=[4, 16, 24], **setting)
+    alone = setting_theory(5, 0.9, sizes=16, **setting)
     assert curve.relative_error.shape == (3,)
     assert (curve.relative_error > 0).all()
     assert curve.relative_error[1] == pytest.approx(alone.relative_error[0], rel=1e-4)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import sympy as sp
 from numpy.testing import assert_allclose
-from scipy import integrate, special, stats
+from scipy import integrate, optimize, special, stats
 
 from hmmtheory import Moments, Population, Representation, head_risk, risk_curve
 from hmmtheory._wishart import cumulated, densities_of, surplus
-from hmmtheory.factors import elliptical_factors, risk_factors
+from hmmtheory.factors import elliptical_factors, risk_factors, uniform_error
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.uniform import Sums, expansion
 
@@ -286,7 +286,8 @@ def test_risk_agrees_with_simulation_where_the_second_order_fails(
 def test_the_second_order_fails_there() -> None:
     t = SPECTRA["power law"](20)
     mean, error = simulated(t, 20, 1e-3 * t.mean(), 6000, seed=1)
-    second, found = risk_factors(t, 20, 1e-3 * t.mean()), uniform(t, 20, 1e-3 * t.mean())
+    ridge = 1e-3 * t.mean()
+    second, found = risk_factors(t, 20, ridge, order=2), uniform(t, 20, ridge)
     assert second.variance < 0.8 * mean[0]
     assert abs(found.variance - mean[0]) < 4 * error[0] + 0.005 * mean[0]
 
@@ -337,7 +338,7 @@ def test_it_is_the_second_order_where_every_feature_is_learned_or_forgotten(
     t, m = [large[1], small[1]], [large[0], small[0]]
     mean = float(np.dot(t, m) / np.sum(m))
     for ridge in mean * np.geomspace(0.02, 2.0, 60):
-        second, found = risk_factors(t, n, ridge, m), uniform(t, n, ridge, m)
+        second, found = risk_factors(t, n, ridge, m, order=2), uniform(t, n, ridge, m)
         assert found.variance == pytest.approx(second.variance, rel=0.025)
 
 
@@ -352,7 +353,7 @@ def test_factors_have_no_jump_along_the_number_of_features() -> None:
 def test_far_from_the_threshold_it_is_the_second_order() -> None:
     for n, p, ridge in ((200, 600, 0.0), (300, 300, 20.0), (400, 200, 5.0)):
         t = SPECTRA["log-normal"](p)
-        second, found = risk_factors(t, n, ridge), uniform(t, n, ridge)
+        second, found = risk_factors(t, n, ridge, order=2), uniform(t, n, ridge)
         assert found.variance == pytest.approx(second.variance, rel=3e-4)
         assert_allclose(found.bias, second.bias, rtol=3e-3, atol=1e-6)
 
@@ -409,17 +410,75 @@ def test_extremes_are_numbers() -> None:
     assert uniform(np.empty(0), 5).variance == 0.0
 
 
+# Where no data of equal variances resemble the spectrum.
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 8, 12, 20])
+def test_no_spectrum_has_a_negative_factor(n: int) -> None:
+    rng = np.random.default_rng(n)
+    for _ in range(60):
+        p = int(rng.integers(1, 3 * n + 3))
+        learned = (
+            n + int(rng.integers(-1, 2)) if rng.random() < 0.7 else int(rng.integers(0, p + 1))
+        )
+        t = np.where(np.arange(p) < learned, 1.0, 10.0 ** -rng.uniform(1, 6))
+        ridge = float(rng.choice([0.0, 10.0 ** rng.uniform(-12, 1)])) * t.mean()
+        found = uniform(t, n, ridge)
+        assert found.variance > 0  # nor NaN
+        assert (found.bias >= 0).all()
+        # As a share of Σ_y, where labels are their features' sum and have no noise.
+        assert Moments(t, np.ones((p, 1)), [[0.0]]).risk(n, ridge).total >= 0
+
+
+def test_a_gap_at_the_threshold_is_answered_by_the_second_order_and_said_so() -> None:
+    # Three features five hundred times as large as six more: R17 alone gives a bias below none.
+    t, n = np.r_[np.ones(3), np.full(6, 0.002147)], 4
+    assert_allclose(uniform(t, n).bias[:3], risk_factors(t, n, order=2).bias[:3])
+    t, n, ridge = np.array([1.0, 0.0129, 0.0129]), 2, 1e-12
+    assert uniform(t, n, ridge).variance == risk_factors(t, n, ridge, order=2).variance
+    assert uniform_error(t, n, ridge) == 1.0
+    error = Moments(t, np.ones((3, 1)), [[1.0]]).risk(n, ridge).relative_error
+    assert 0.5 < error <= 1.0
+
+
+def test_rounding_does_not_move_a_variance() -> None:
+    rng = np.random.default_rng(5)
+    t, m = np.array([40.9, 17.8, 8.7, 0.49]), np.array([1.0, 1.0, 1.0, 37.0])
+    found = uniform(t, 12, 0.0, m).variance
+    for _ in range(5):
+        other = uniform(t * (1 + 1e-15 * rng.standard_normal(4)), 12, 0.0, m).variance
+        assert other == pytest.approx(found, rel=1e-8)
+
+
+@pytest.mark.parametrize(("p", "n"), [(3, 8), (8, 8), (11, 8), (40, 20)])
+@pytest.mark.parametrize("signal", [0.1, 1.0, 30.0])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_the_best_ridge_is_the_least_of_all(name: str, signal: float, p: int, n: int) -> None:
+    t = SPECTRA[name](p)
+    head = np.random.default_rng(p).standard_normal((p, 1))
+    head *= np.sqrt(signal / float(t @ np.square(head[:, 0])))
+    moments = Moments(t, head, [[1.0]])
+
+    def risk(log_ridge: float) -> float:
+        return float(moments.parts(n, np.exp(log_ridge)).sum())
+
+    grid = np.log(n * t.mean()) + np.linspace(-12.0, 12.0, 49)
+    best = grid[int(np.argmin([risk(x) for x in grid]))]
+    least = optimize.minimize_scalar(risk, bounds=(best - 0.6, best + 0.6), method="bounded")
+    assert risk(np.log(moments.optimal_ridge(n))) <= least.fun * (1 + 1e-6)
+
+
 # Wherever an order is taken.
 
 
 def test_every_entry_point_takes_the_uniform_order() -> None:
     chain, model = GaussianHMM.rotation(5, 0.9, rng=0), Representation.gaussian(5, 12, rng=1)
     curve = risk_curve(chain, model, 10, [9, 10, 12], 0.01, order="uniform")
-    assert curve.label == "theory, uniform"
+    assert curve.label == "theory"
     for p, risk in zip(curve.sizes, curve.risk, strict=True):
         population = Population.next_token(chain, model.truncate(int(p)))
         assert head_risk(population, 10, 0.01, order="uniform").total == pytest.approx(risk)
-        second = head_risk(population, 10, 0.01).total
+        second = head_risk(population, 10, 0.01, order=2).total
         assert abs(second / risk - 1) > 0.005  # this close to the threshold
     moments = Moments(np.ones(12), np.ones((12, 1)), [[1.0]])
     assert moments.optimal_ridge(10, order="uniform") == pytest.approx(1.0, rel=1e-3)  # R7

@@ -96,7 +96,7 @@ def setting_theory(
     weights: str = "gaussian",
     instance: int = 0,
     estimator: str = "auto",
-    order: int | str = 2,
+    order: int | str = "uniform",
 ) -> RiskCurve:
     """Return :func:`.risk_curve` for the settings of :func:`.simulate_setting`.
 
