@@ -133,8 +133,8 @@ def document_risk(
 
     with :math:`c_k` the sums along the diagonals of G.  The mean head is :math:`K H_{xy}`, and
     the square of the trained one enters through the derivative along :math:`\varepsilon` of
-    :math:`H_{yy} - H_{xy}^\top K H_{xy}` (asymptotic; its error is O(1/n)).  The second order
-    multiplies the excess risk by what it adds to independent prompts (empirical).
+    :math:`H_{yy} - H_{xy}^\top K H_{xy}` (asymptotic; its error is O(1/n)).  Higher orders
+    multiply the excess risk by what they add to independent prompts (empirical).
 
     Parameters
     ----------

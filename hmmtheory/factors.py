@@ -69,7 +69,9 @@ def risk_factors(
     order : {1, 2, "uniform"}
         1 for Theorem 4.2 (R3), 2 for Theorem 14.1 (R3′), and "uniform" for R17, which is as
         accurate at p = n and for a small ridge as elsewhere: exact where all eigenvalues are
-        equal, empirical where not, continuous in the ridge, 0.5 to 5 ms a call.
+        equal, empirical where not, continuous in the ridge, 0.5 to 5 ms a call.  Factors that
+        no data of equal variances can tell (n < 10, or a wide gap after about n eigenvalues)
+        are those of the second order.
     kurtosis : float
         The excess kurtosis :math:`\nu \ge -2` of the whitened features, where these are
         independent and symmetric; 0 for Gaussian ones.  The first order does not see it; the

@@ -38,15 +38,17 @@ def head_risk(
     Gaussian rows; for p in {n - 1, n, n + 1} it is infinite (Proposition 3.3).  Elsewhere it is
     the deterministic equivalent of Theorem 4.2 (R3, ``order=1``) or its second order, Theorem
     14.1 (R3′, ``order=2``), both asymptotic; for isotropic S and no ridge the second order equals
-    Theorem 4.1 (R2), exact.  ``order="uniform"`` (R17, empirical) is exact for isotropic S with
-    any ridge, and as accurate where p is close to n or the ridge small as elsewhere.
+    Theorem 4.1 (R2), exact.  ``order="uniform"``, the default (R17, empirical), is exact for
+    isotropic S with any ridge, and as accurate where p is close to n or the ridge small as
+    elsewhere.
 
-    How wrong the second order is: ridgeless, within 1 % wherever p >= n + 4 and n >= 40 in the
-    book's spectra (the first order misses up to 26 %).  It fails by tens of per cent where the
-    number of large eigenvalues is close to n and the rest are far smaller, and by up to 62 %
-    for a ridge of a hundredth of the mean eigenvalue or less at p close to n; from a ridge of
-    one mean eigenvalue up it is within 1 %.  The result's ``relative_error`` says how far the
-    order asked for may be off here, by :meth:`.Moments.relative_error`.
+    How wrong they are: two standard errors aside, the uniform order was within 0.5 % of
+    simulation in 299 of 300 cases of seven spectra, n = 20 and 60, p from n/2 to 3n, and never
+    more than 1.2 % off.  Where the number of large eigenvalues is close to n and the rest are
+    far smaller it misses up to 10 %, and for n < 10 more.  In those 931 cases the second
+    order misses up to 31 % for a small ridge at p close to n; from a ridge of one mean eigenvalue
+    up it is within 1 %.  The result's ``relative_error`` says how far the order asked for may be
+    off here, by :meth:`.Moments.relative_error`.
 
     Parameters
     ----------
@@ -144,10 +146,10 @@ def risk_curve(
     One document in place of independent prompts (Theorem 8.3 (R13), asymptotic) counts how its
     rows repeat each other, and that a label's noise reappears in later features.  With a ridge
     the first order was within 1 % of simulation, for three dimensions within 2 %; without one
-    within 3 % where :math:`|p - n| \ge n/2`, and nearer to n too low by up to 25 %.  The second
-    order multiplies the excess risk by what it adds to prompts (empirical): without ridge it was
+    within 3 % where :math:`|p - n| \ge n/2`, and nearer to n too low by up to 25 %.  The others
+    multiply the excess risk by what they add to prompts (empirical): without ridge this was
     within 3 % for chains that mix within the document, near n too, and up to 6 % too high for
-    slower ones.  A state that rotates almost undamped repeats few random numbers: there either is
+    slower ones.  A state that rotates almost undamped repeats few random numbers: there all are
     up to 20 % off.
 
     Parameters

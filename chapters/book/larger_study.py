@@ -163,8 +163,8 @@ def theories(row: Any) -> dict[str, float]:
     unequal = elliptical_factors(t, n, scales, lam, order=1)
     return {
         "R3": total(*risk_factors(t, n, lam, order=1)),
-        "R3′": total(*risk_factors(t, n, lam)),
-        "kurtosis": total(*risk_factors(t, n, lam, kurtosis=nu)),
+        "R3′": total(*risk_factors(t, n, lam, order=2)),
+        "kurtosis": total(*risk_factors(t, n, lam, order=2, kurtosis=nu)),
         "scales": total(unequal.bias, float(unequal.variance.mean())),
     }
 
