@@ -12,6 +12,7 @@ import pytest
 import sympy as sp
 from explorer import code, formulas, javascript
 from numpy.testing import assert_allclose
+from scipy import stats
 
 from hmmtheory import GaussianHMM, Population, Representation, risk_curve
 from hmmtheory import optimal_ridge as numerical_ridge
@@ -58,6 +59,9 @@ def draw(count: int, seed: int) -> list[Model]:
     ]
 
 
+EXPLORER = ("explorer_heads.js", "explorer_ui.js")
+
+
 def alone(browser: Any, folder: Path, body: str, scripts: tuple[str, ...]) -> Iterator[Any]:
     """Yield a page that holds nothing else; close it, and it must have had no complaint."""
     (folder / "explorer_formulas.js").write_text(javascript(), encoding="utf-8")
@@ -87,7 +91,7 @@ def alone(browser: Any, folder: Path, body: str, scripts: tuple[str, ...]) -> It
 def page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Return a page that holds nothing but the explorer."""
     body = "<div id=explorer></div><p><span data-explorer='n=40'>Fewer labels</span></p>"
-    yield from alone(browser, tmp_path_factory.mktemp("explorer"), body, ("explorer_ui.js",))
+    yield from alone(browser, tmp_path_factory.mktemp("explorer"), body, EXPLORER)
 
 
 @pytest.fixture
@@ -380,6 +384,35 @@ class TestWhatThePageSays:
         assert set(PRESETS) == tested
 
 
+class TestHeads:
+    @pytest.mark.parametrize(
+        ("p", "ridge"), [(4, 0.0), (10, 0.0), (30, 0.0), (60, 0.0), (20, 3.0), (45, 3.0)]
+    )
+    def test_their_mean_risk_is_that_of_the_theory(self, page: Any, p: int, ridge: float) -> None:
+        model = {"n": 20, "d": 6, "s": 1.5, "rho": 0.8, "sigma_u": 0.9, "ridge": ridge}
+        draws = np.array(
+            page.evaluate(
+                """([model, p, length]) => {
+                    const normal = hmmHeads.normals(7);
+                    return Array.from({ length }, () => hmmHeads.trainedRisk(model, p, normal));
+                }""",
+                [model, p, 1500],
+            )
+        )
+        chain = GaussianHMM.rotation(6, 0.8, rng=0)
+        features = Representation.balanced(6, p, signal=1.5, noise_std=0.9, rng=1)
+        expected = risk_curve(chain, features, 20, [p], ridge).risk[0]
+        error = draws.std(ddof=1) / np.sqrt(draws.size)
+        assert abs(draws.mean() - expected) < 4 * error + 0.003 * expected
+        assert error < 0.02 * expected
+
+    def test_numbers_are_normal(self, page: Any) -> None:
+        draws = page.evaluate(
+            "(() => { const f = hmmHeads.normals(3); return Array.from({ length: 40000 }, f); })()"
+        )
+        assert stats.kstest(draws, "norm").pvalue > 1e-3
+
+
 CURVE = "() => document.querySelector('.explorer-chart path.total').getAttribute('d')"
 
 
@@ -460,6 +493,53 @@ class TestPage:
         fresh.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.8)
         fresh.get_by_text("Best size of all: zero").wait_for()
         assert int(fresh.get_by_label("state dimension d").get_attribute("aria-valuetext")) > 60
+
+    def test_the_line_of_the_threshold_is_dragged_on_axes_that_hold_still(self, fresh: Any) -> None:
+        marks = "[...document.querySelectorAll('.explorer-chart text')].map((t) => t.textContent)"
+        axes = [mark for mark in fresh.evaluate(marks) if mark.isdigit()]
+        curve = fresh.evaluate(CURVE)
+        box = fresh.locator(".explorer-chart .handle").bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + 50
+        fresh.mouse.move(x, y)
+        fresh.mouse.down()
+        for step in range(1, 11):
+            fresh.mouse.move(x + 10 * step, y)
+        labels = int(fresh.get_by_label("labels n").get_attribute("aria-valuetext"))
+        assert labels > 80
+        assert [mark for mark in fresh.evaluate(marks) if mark.isdigit()] == axes
+        # What was there is still seen, in pale.
+        ghost = "document.querySelector('.explorer-chart path.ghost').getAttribute('d')"
+        assert fresh.evaluate(ghost) == curve != fresh.evaluate(CURVE)
+        fresh.mouse.up()
+        fresh.wait_for_function(f"location.search.includes('n={labels}')")
+
+    def test_small_moves_of_a_slider_leave_the_axes(self, fresh: Any) -> None:
+        last = "document.getElementById('explorer-p').max"
+        before = fresh.evaluate(last)
+        fresh.get_by_label("labels n").press("ArrowLeft")
+        assert fresh.evaluate(last) == before
+
+    def test_an_address_out_of_range_is_put_right(self, fresh: Any) -> None:
+        fresh.goto(fresh.url + "?n=9999&rho=-3")
+        fresh.wait_for_function("location.search.includes('n=300&')")
+        assert "rho=0&" in fresh.evaluate("location.search")
+
+    def test_heads_are_trained_and_forgotten_when_the_setting_changes(self, fresh: Any) -> None:
+        fresh.goto(fresh.url + "?n=12&d=5")
+        fresh.get_by_role("button", name="Train 20 heads").click()
+        fresh.get_by_text("20 of 20 heads trained").wait_for()
+        heads = fresh.locator(".explorer-chart circle.head")
+        sizes = fresh.evaluate("hmmHeads.sizes({ n: 12 }, 120).length")
+        assert heads.count() == 20 * sizes
+        fresh.get_by_label("persistence ρ").press("ArrowLeft")
+        assert heads.count() == 0
+
+    def test_the_headline_says_what_is_best(self, fresh: Any) -> None:
+        headline = fresh.locator(".explorer-headline")
+        assert "The larger the better in the end" in headline.inner_text()
+        fresh.goto(fresh.url + "?n=40&d=70&s=4&rho=0.5")
+        assert "No model at all is best" in headline.inner_text()
+        assert "every head is worse than none" in headline.inner_text()
 
     def test_a_suggestion_in_the_text_sets_the_sliders(self, fresh: Any) -> None:
         fresh.get_by_role("button", name="Fewer labels").click()

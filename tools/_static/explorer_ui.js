@@ -202,8 +202,14 @@ const hmmExplorer = (() => {
 
   const FAR = 100000;
 
+  // Axes hold still while a slider moves a little: their ends are steps of a ladder.
+  const rung = (ladder, least) => ladder.find((value) => value >= least * (1 - 1e-9));
+  const lastSize = (state) => rung([40, 120, 240, 480, 800, 1200], 4 * state.n);
+  const highestRisk = (state) => 3 * rung([1, 2, 3, 5, 7, 10, 14, 20, 30, 50, 70, 100, 140, 200], state.d);
+  const HEADS = 20;
+
   function sizesOf(state) {
-    if (!state.far) return range(0, 4 * state.n + 1);
+    if (!state.far) return range(0, lastSize(state) + 1);
     const spread = range(0, 301).map((i) => Math.round(Math.pow(FAR, i / 300)));
     const near = range(Math.max(1, state.n - 12), state.n + 13);
     return [...new Set([...spread, ...near, state.d])].sort((a, b) => a - b);
@@ -216,6 +222,7 @@ const hmmExplorer = (() => {
       root.style.setProperty(`--hmm-${name}`, value);
     }
 
+    const headline = add(root, "p", { class: "explorer-headline" });
     const chartBox = add(root, "div", { class: "explorer-chart" });
     const chart = add(chartBox, "svg", { role: "img", "aria-describedby": "explorer-summary" });
     const legend = add(root, "ul", { class: "explorer-legend", "aria-label": "Lines of the chart" });
@@ -239,9 +246,10 @@ const hmmExplorer = (() => {
     const far = add(farLabel, "input", { type: "checkbox", id: "explorer-far" });
     farLabel.append(` sizes to ${whole(FAR)}`);
     far.addEventListener("change", () => change({ far: far.checked, p: null }));
+    const train = add(actions, "button", { type: "button", id: "explorer-train" }, `Train ${HEADS} heads`);
     const reset = add(actions, "button", { type: "button", id: "explorer-reset" }, "Reset");
     const copy = add(actions, "button", { type: "button", id: "explorer-copy" }, "Copy link");
-    const copied = add(actions, "span", { class: "explorer-copied", role: "status" });
+    const said = add(actions, "span", { class: "explorer-said", role: "status" });
 
     add(root, "p", { id: "explorer-summary", class: "explorer-summary", role: "status" });
     const summary = root.querySelector("#explorer-summary");
@@ -279,9 +287,21 @@ const hmmExplorer = (() => {
     let state = parse(window.location.search);
     let scaleP = null; // pixels to sizes, for the pointer
     let current = [];
+    let ghost = null; // the setting before the last change
+    let moving = false;
+    let dragging = null; // "n" or "p", while a pointer is down
+    let dots = []; // trained heads
+    let held = null; // the axes of the moment when a drag began
 
     function change(update) {
+      const before = state;
       state = { ...state, ...update };
+      if (PARAMETERS.some(({ key }) => state[key] !== before[key])) {
+        dots = [];
+        if (!moving) ghost = before;
+        moving = true;
+        later("settled", 1500, () => { moving = false; });
+      }
       render();
       later("address", 150, () => address(`?${serialise(state)}`));
     }
@@ -302,7 +322,31 @@ const hmmExplorer = (() => {
 
     const link = () => `${window.location.href.split(/[?#]/)[0]}?${serialise(state)}`;
 
+    // One head of every size at a time; a few milliseconds of work, then the page may answer.
+    train.addEventListener("click", () => {
+      dots = [];
+      const [setting, mine] = [state, dots];
+      const normal = hmmHeads.normals(1);
+      const sizes = hmmHeads.sizes(setting, current[current.length - 1].p);
+      const wanted = Array.from({ length: HEADS * sizes.length }, (_, i) => sizes[i % sizes.length]);
+      function work() {
+        if (dots !== mine) return;
+        const start = performance.now();
+        while (mine.length < wanted.length && performance.now() - start < 40) {
+          const p = wanted[mine.length];
+          mine.push({ p, risk: hmmHeads.trainedRisk(setting, p, normal) });
+        }
+        render();
+        const done = Math.floor(mine.length / sizes.length);
+        said.textContent = `${done} of ${HEADS} heads trained at each of ${sizes.length} sizes.`;
+        if (mine.length < wanted.length) setTimeout(work, 0);
+        else later("said", 4000, () => { said.textContent = ""; });
+      }
+      work();
+    });
+
     reset.addEventListener("click", () => {
+      [ghost, dots] = [null, []];
       state = parse("");
       render();
       clearTimeout(timers.address);
@@ -313,26 +357,42 @@ const hmmExplorer = (() => {
       const text = link();
       try {
         await navigator.clipboard.writeText(text);
-        copied.textContent = "Link copied.";
+        said.textContent = "Link copied.";
       } catch {
         const field = add(actions, "input", { value: text, readonly: "", "aria-label": "Link" });
         field.select();
         const done = document.execCommand("copy");
-        copied.textContent = done ? "Link copied." : "Copy the link from the address bar.";
+        said.textContent = done ? "Link copied." : "Copy the link from the address bar.";
         field.remove();
       }
-      later("copied", 4000, () => { copied.textContent = ""; });
+      later("said", 4000, () => { said.textContent = ""; });
     });
 
     pInput.addEventListener("input", () => change({ p: current[Number(pInput.value)].p }));
 
     function point(event) {
-      if (scaleP === null || (event.type === "pointermove" && event.buttons === 0)) return;
+      if (scaleP === null || (event.type === "pointermove" && dragging === null)) return;
       const wanted = scaleP(event.clientX - chart.getBoundingClientRect().left);
-      change({ p: current[nearest(current.map(({ p }) => p), wanted)].p });
+      if (event.type === "pointerdown") {
+        dragging = event.target.classList.contains("handle") ? "n" : "p";
+        if (dragging === "n") held = { last: lastSize(state), top: highestRisk(state) };
+        chart.setPointerCapture(event.pointerId);
+      }
+      if (dragging === "n") {
+        const most = Math.min(highest(PARAMETERS[0]), held.last);
+        change({ n: Math.min(Math.max(Math.round(wanted), lowest(PARAMETERS[0])), most) });
+      } else {
+        change({ p: current[nearest(current.map(({ p }) => p), wanted)].p });
+      }
     }
     chart.addEventListener("pointerdown", point);
     chart.addEventListener("pointermove", point);
+    for (const end of ["pointerup", "pointercancel"]) {
+      chart.addEventListener(end, () => {
+        [dragging, held] = [null, null];
+        render();
+      });
+    }
 
     map.addEventListener("pointerdown", (event) => {
       const box = map.getBoundingClientRect();
@@ -356,7 +416,8 @@ const hmmExplorer = (() => {
         output.textContent = words;
       }
       far.checked = state.far;
-      current = sizesOf(state).map((p) => ({ p, ...risk(state, p) }));
+      const sizes = held && !state.far ? range(0, held.last + 1) : sizesOf(state);
+      current = sizes.map((p) => ({ p, ...risk(state, p) }));
       const wantedP = state.p === null ? state.d : state.p;
       const index = nearest(current.map(({ p }) => p), wantedP);
       pInput.max = current.length - 1;
@@ -369,8 +430,23 @@ const hmmExplorer = (() => {
       drawLegend(spot, limit);
       read(current[index], spot);
       drawMap(optimum, spot);
+      headline.textContent = inPlainWords(spot, optimum, limit);
       later("summary", 120, () => { summary.textContent = summarise(spot, optimum, limit); });
       later("label", 120, () => chart.setAttribute("aria-label", describe()));
+    }
+
+    function inPlainWords(spot, optimum, limit) {
+      const { n, d, ridge } = state;
+      const best = optimum.phase === "infinite"
+        ? `The larger the better in the end: risk ${show(limit)} at infinite size, ${d} with no model`
+        : optimum.phase === "zero"
+          ? "No model at all is best: no size pays its price"
+          : `The best size is ${whole(optimum.size)}: risk ${show(optimum.risk)}, against ${d} with no model`;
+      if (ridge > 0) return `${best}. The ridge has put an end to the peak at p = n.`;
+      const below = spot.degenerate
+        ? `with fewer features than the ${n} labels every head is worse than none`
+        : `below the peak at ${n} the best size is ${spot.size}, risk ${show(spot.risk)}`;
+      return `${best}; ${below}.`;
     }
 
     function summarise(spot, optimum, limit) {
@@ -406,7 +482,7 @@ const hmmExplorer = (() => {
       const height = Math.round(Math.min(400, Math.max(260, 0.58 * width)));
       const box = { left: 44, right: width - 12, top: 24, bottom: height - 42 };
       const last = current[current.length - 1].p;
-      const top = 3 * state.d;
+      const top = held ? held.top : highestRisk(state);
       const fraction = state.far ? (p) => Math.log(p) / Math.log(last) : (p) => p / last;
       const x = (p) => box.left + (box.right - box.left) * fraction(p);
       const y = (value) => box.bottom - (box.bottom - box.top) * (value / top);
@@ -451,16 +527,17 @@ const hmmExplorer = (() => {
         add(chart, "text", { class: "kind", x: (box.left + box.right) / 2, y: 12, "text-anchor": "middle" }, "first order at every size");
       }
       add(chart, "line", { class: "mark", x1: x(n), x2: x(n), y1: box.top, y2: box.bottom });
+      add(chart, "path", { class: "grip", d: `M${x(n)},${box.bottom}l-6,10h12z` });
       add(chart, "text", { class: "kind", x: x(n) + 4, y: box.bottom - 8 }, "p = n");
 
       // Levels, lines, sweet spot and reading.
       const inside = add(chart, "g", { "clip-path": "url(#explorer-clip)" });
       add(inside, "line", { class: "line level", x1: box.left, x2: box.right, y1: y(state.d), y2: y(state.d) });
       add(inside, "line", { class: "line limit", x1: (box.left + 2 * box.right) / 3, x2: box.right, y1: y(limit), y2: y(limit) });
-      for (const { part, className } of LINES) {
+      const pathOf = (points, part) => {
         let path = "";
         let pen = "M";
-        for (const at of current) {
+        for (const at of points) {
           if (!Number.isFinite(at[part])) {
             pen = "M";
             continue;
@@ -468,11 +545,23 @@ const hmmExplorer = (() => {
           path += `${pen}${x(at.p).toFixed(2)},${Math.max(-1e4, y(at[part])).toFixed(2)}`;
           pen = "L";
         }
-        add(inside, "path", { class: `line ${className}`, d: path });
+        return path;
+      };
+      if (ghost !== null) {
+        const earlier = current.map(({ p }) => ({ p, ...risk(ghost, p) }));
+        add(inside, "path", { class: "line ghost", d: pathOf(earlier, "total") });
+      }
+      for (const { part, className } of LINES) {
+        add(inside, "path", { class: `line ${className}`, d: pathOf(current, part) });
+      }
+      for (const { p, risk: value } of dots) {
+        const over = value > top ? " over" : "";
+        add(chart, "circle", { class: `head${over}`, cx: x(p), cy: over ? box.top : y(value), r: 2.5 });
       }
       if (state.ridge === 0 && spot.size >= current[0].p) {
         add(chart, "circle", { class: "spot", cx: x(spot.size), cy: y(spot.risk), r: 7 });
       }
+      add(chart, "rect", { class: "handle", x: x(n) - 12, y: box.top, width: 24, height: box.bottom - box.top + 12 });
       add(chart, "line", { class: "reading", x1: x(chosen.p), x2: x(chosen.p), y1: box.top, y2: box.bottom });
       for (const { part, className } of LINES) {
         if (chosen[part] <= top) {
@@ -487,12 +576,15 @@ const hmmExplorer = (() => {
         ["line level", `no model, ${show(state.d)}`],
         ["line limit", `p → ∞, ${show(limit)}`],
       ];
+      if (ghost !== null) items.push(["line ghost", "total risk, before the change"]);
+      if (dots.length > 0) items.push(["head", "a trained head (on the upper edge: above it)"]);
       if (state.ridge === 0) items.push(["spot", `classical sweet spot, p = ${spot.size}`]);
       legend.textContent = "";
       for (const [className, text] of items) {
         const item = add(legend, "li");
         const swatch = add(item, "svg", { width: 28, height: 14, "aria-hidden": "true" });
-        if (className === "spot") add(swatch, "circle", { class: "spot", cx: 14, cy: 7, r: 5.5 });
+        if (className === "head") add(swatch, "circle", { class: "head", cx: 14, cy: 7, r: 3 });
+        else if (className === "spot") add(swatch, "circle", { class: "spot", cx: 14, cy: 7, r: 5.5 });
         else add(swatch, "line", { class: className, x1: 0, x2: 28, y1: 7, y2: 7 });
         item.append(text);
       }
@@ -568,8 +660,7 @@ const hmmExplorer = (() => {
         button.append(...place.childNodes);
         place.append(button);
         button.addEventListener("click", () => {
-          state = parse(place.dataset.explorer);
-          change({});
+          change(parse(place.dataset.explorer));
           const reduced = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
           root.scrollIntoView({ block: "start", behavior: reduced ? "auto" : "smooth" });
         });
@@ -585,6 +676,8 @@ const hmmExplorer = (() => {
       render();
     }).observe(root);
     render();
+    // What the address asks for may lie outside the sliders: it says what is shown.
+    if (window.location.search !== "") address(`?${serialise(state)}`);
   }
 
   const root = document.getElementById("explorer");
