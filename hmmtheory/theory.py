@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hmmtheory._checks import FloatArray, as_a, as_count, as_number, as_option, as_order, as_sizes
+from hmmtheory._checks import (
+    FloatArray,
+    as_a,
+    as_count,
+    as_items,
+    as_number,
+    as_option,
+    as_order,
+    as_sizes,
+)
 from hmmtheory.curves import RiskCurve
 from hmmtheory.document import document_risk
 from hmmtheory.draws import law_of
+from hmmtheory.factors import effective_ridge
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.moments import Moments, Risk
 from hmmtheory.population import Population, check_dimensions
@@ -294,6 +305,79 @@ def _own_errors(
     """Return :meth:`.Moments.relative_error` of each size."""
     pairs = zip(moments, penalties, strict=True)
     return np.array([m.relative_error(n_samples, lam, order, intercept) for m, lam in pairs])
+
+
+class Prices(NamedTuple):
+    """What each step to a larger model is worth, and what it costs: arrays (k - 1,)."""
+
+    worth: FloatArray
+    price: FloatArray
+
+
+def price_of_features(
+    moments: Iterable[Moments], n_samples: int, ridge: float = 0.0, order: int | str = "uniform"
+) -> Prices:
+    r"""Return worth and price of added features, at any size, spectrum and ridge.
+
+    A head's risk is what it leaves undetermined, :math:`\mathcal L = \operatorname{tr}\Omega +
+    \sum_i \kappa^2 t_i\|b_i\|^2/(t_i+\kappa)^2`, times what labels amplify it by,
+    :math:`\alpha`.  Features are worth the share of :math:`\mathcal L` that they remove, and
+    their price is :math:`1 - \alpha/\alpha'`.  The risk falls exactly if the worth exceeds the
+    price (Proposition 6.6).  To first order the price is :math:`\Delta\mathrm{df}_2/(n -
+    \mathrm{df}_2)`; without ridge it is :math:`1/(n-p-1)` for one feature below the threshold
+    (exact), and negative beyond.
+
+    Parameters
+    ----------
+    moments : iterable of Moments
+        Of k nested models, of one label.
+    n_samples, ridge, order
+        As :func:`.head_risk`.
+
+    Returns
+    -------
+    Prices
+        Without unit.  The price is 1 where the larger model's risk is infinite, and minus
+        infinity where the smaller one's alone is.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two models, the labels of some have another number of outputs,
+        or as :func:`.head_risk`.
+
+    Examples
+    --------
+    >>> one, two = Moments([1.0], [[0.6]], [[0.64]]), Moments([1.0] * 2, [[0.6], [0.3]], [[0.55]])
+    >>> [x.round(3).tolist() for x in price_of_features([one, two], n_samples=10)]
+    [[0.141], [0.125]]
+    """
+    given = as_items("moments", moments, "Moments")
+    models: list[Moments] = [as_a("Moments", "moments", each) for each in given]
+    outputs = {each.head.shape[1] for each in models}
+    if len(models) < 2 or len(outputs) > 1:
+        raise ValueError(
+            "moments must be two or more models of one label; "
+            f"got {len(models)} of {sorted(outputs)} outputs"
+        )
+    risks = np.array([float(each.parts(n_samples, ridge, order).sum()) for each in models])
+    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    left = np.array([_undetermined(each, n_samples, lam) for each in models])
+    # A factor of zero risk is none.
+    factor = np.divide(risks, left, out=np.ones_like(risks), where=left > 0.0)
+    after, infinite = factor[1:], np.isinf(factor[1:])
+    share = np.divide(factor[:-1], after, out=np.zeros_like(after), where=~infinite)
+    gone = np.divide(left[1:], left[:-1], out=np.ones_like(after), where=left[:-1] > 0.0)
+    return Prices(1.0 - gone, 1.0 - share)
+
+
+def _undetermined(moments: Moments, n: int, ridge: float) -> float:
+    """Return the trace of what the mean head leaves: residuals and what κ keeps from learning."""
+    t, m = moments.eigenvalues, moments.multiplicities
+    signal = t * np.square(moments.head).sum(axis=1)
+    kappa = np.inf if np.isinf(ridge) else effective_ridge(t, n, ridge, m) if t.size else 0.0
+    forgotten = np.ones_like(t) if np.isinf(kappa) else np.square(kappa / (t + kappa))
+    return float(np.trace(moments.residual_covariance) + forgotten @ signal)
 
 
 def document_inflation(hmm: GaussianHMM, representation: Representation, n_samples: int) -> float:

@@ -11,6 +11,7 @@ from hmmtheory import (
     GaussianHMM,
     GaussianTask,
     LinearResponse,
+    Moments,
     Population,
     Representation,
     RiskCurve,
@@ -36,7 +37,7 @@ from hmmtheory.factors import effective_ridge, elliptical_factors, risk_factors,
 from hmmtheory.plotting import plot_theory_and_simulation
 from hmmtheory.practice.report import report_html
 from hmmtheory.studies.settings import setting_theory, simulate_setting
-from hmmtheory.theory import document_inflation
+from hmmtheory.theory import document_inflation, price_of_features
 
 EYE = np.eye(2)
 
@@ -45,6 +46,7 @@ OTHER_CHAIN = GaussianHMM.rotation(3, 0.9, rng=0)
 MODEL = Representation.gaussian(2, 6, rng=1)
 TOKENS = CategoricalHMM([0.5, 0.5], [[0.9, 0.1], [0.1, 0.9]], EYE)
 POPULATION = Population(EYE, 0.5 * EYE, EYE)
+MOMENTS = Moments(np.array([1.0, 2.0]), EYE, EYE)
 
 
 def a_curve(sizes: list[int], risk: list[float], error: list[float], **more: Any) -> RiskCurve:
@@ -245,6 +247,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "document_inflation": (
         document_inflation,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9},
+    ),
+    "price_of_features": (
+        price_of_features,
+        {"moments": [MOMENTS, MOMENTS], "n_samples": 9, "ridge": 0.1, "order": 2},
     ),
     "cross_validation_scores": (
         cross_validation_scores,

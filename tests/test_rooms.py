@@ -37,7 +37,9 @@ MAY_IMPORT = {
     "tasks": TOOLS | SOURCES | {"moments", "signals", "population"},
     "draws": TOOLS | {"factors", "moments", "population"},
     "document": TOOLS | {"factors", "moments", "tasks"},
-    "theory": TOOLS | SOURCES | {"moments", "population", "tasks", "curves", "draws", "document"},
+    "theory": TOOLS
+    | SOURCES
+    | {"factors", "moments", "population", "tasks", "curves", "draws", "document"},
     "simulation": TOOLS
     | SOURCES
     | {"heads", "_nested", "moments", "population", "tasks", "curves"},

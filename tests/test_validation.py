@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calls import CALLS, CHAIN, EYE, MODEL, OTHER_CHAIN, POPULATION, other_sizes, theory_only
+from calls import (
+    CALLS,
+    CHAIN,
+    EYE,
+    MODEL,
+    MOMENTS,
+    OTHER_CHAIN,
+    POPULATION,
+    other_sizes,
+    theory_only,
+)
 
 from hmmtheory import (
     CategoricalHMM,
@@ -296,6 +306,10 @@ TABLE: list[tuple[str, str, list[Any]]] = [
         [Representation.gaussian(3, 6), Representation.gaussian(2, 0)],
     ),
     ("document_inflation", "n_samples", COUNT),
+    ("price_of_features", "moments", [[], [MOMENTS], 3.0, [1.0, 2.0]]),
+    ("price_of_features", "n_samples", COUNT),
+    ("price_of_features", "ridge", PENALTY),
+    ("price_of_features", "order", ORDER),
     (
         "cross_validation_scores",
         "features",
@@ -402,6 +416,7 @@ def test_every_argument_of_every_entry_point_is_in_the_table() -> None:
         "Finding",
         "Recommendation",
         "Moments",
+        "Prices",
         "Risk",
         "RiskDistribution",
         "SimulatedRisk",
