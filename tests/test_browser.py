@@ -4,6 +4,7 @@ Skipped where the book is not built or no Chromium is installed; with HMMTHEORY_
 either is a failure.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+BOX = re.compile(r"^[:`]+\{prf:(?!proof|ref)\w+\}[^\n]*\n:label: (\S+)", re.MULTILINE)
 SITE = Path(os.environ.get("HMMTHEORY_SITE", ROOT / "_build" / "html"))
 LOCAL = ("file:", "data:", "blob:")
 
@@ -211,6 +213,25 @@ def built(required: Callable[[str], None]) -> Path:
     if not (SITE / "index.html").is_file():
         required(f"the book is not built in {SITE.name}: run make book first")
     return SITE
+
+
+def test_a_link_to_the_book_can_be_shown_and_its_results_read_by_machines(built: Path) -> None:
+    text = (built / "llms.txt").read_text(encoding="utf-8")
+    found = re.findall(r"\]\((\S+?)\.html#(\S+?)\)", text)
+    boxed = {
+        label
+        for path in (ROOT / "chapters").glob("[0-9][0-9]_*.ipynb")
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for label in BOX.findall("".join(cell["source"]))
+    }
+    assert {label for _, label in found} == boxed
+    for page, label in found:
+        assert f'id="{label}"' in (built / f"{page}.html").read_text(encoding="utf-8")
+    assert re.search(r"^- Theorem 3\.\d, \[.*\(exact\)", text, re.MULTILINE)
+    home = re.sub(r"</?span[^>]*>", "", (built / "index.html").read_text(encoding="utf-8"))
+    for part in ('rel="icon"', 'name="description"', 'property="og:image"', "@misc{hmmtheory"):
+        assert part in home
+    assert (built / "_static" / "preview.png").is_file()
 
 
 @pytest.fixture(scope="module")
@@ -504,5 +525,5 @@ def test_keyboard_alone_reaches_the_explorer(page: Any) -> None:
     for _ in range(12):
         reached.append(page.evaluate("document.activeElement.id"))
         page.keyboard.press("Tab")
-    keys = ["n", "d", "s", "rho", "sigma_u", "ridge", "far", "reset", "copy", "p"]
+    keys = ["n", "d", "s", "rho", "sigma_u", "ridge", "far", "train", "reset", "copy", "p"]
     assert reached[: len(keys)] == [f"explorer-{key}" for key in keys]

@@ -57,6 +57,20 @@ def statuses(box: nodes.Element) -> list[str]:
     return [status for status in STATUSES if status in words]
 
 
+def pages(env: Any) -> list[str]:
+    """Return all pages in reading order."""
+    found: list[str] = []
+
+    def walk(page: str) -> None:
+        if page not in found:
+            found.append(page)
+            for child in env.toctree_includes.get(page, []):
+                walk(child)
+
+    walk(env.config.root_doc)
+    return found
+
+
 def mark_statuses(app: Sphinx, document: nodes.document) -> None:
     """Give each numbered box a class for its status."""
     for box in boxes(document):
@@ -205,7 +219,7 @@ class FillPlaceholders(SphinxPostTransform):
     def results(self) -> nodes.table:
         """Return kind and number, title, status and page of each box, in reading order."""
         rows = []
-        for page in self.pages():
+        for page in pages(self.env):
             for box in boxes(self.env.get_doctree(page)):
                 reference = addnodes.pending_xref(
                     "", nodes.inline("", box["label"]), refdomain="prf", reftype="ref",
@@ -219,19 +233,6 @@ class FillPlaceholders(SphinxPostTransform):
                 status = ", ".join(statuses(box)) or "definition"
                 rows.append([reference, nodes.inline("", "", *title), nodes.Text(status)])
         return table(["result", "about", "status"], rows)
-
-    def pages(self) -> list[str]:
-        """Return all pages in reading order."""
-        found: list[str] = []
-
-        def walk(page: str) -> None:
-            if page not in found:
-                found.append(page)
-                for child in self.env.toctree_includes.get(page, []):
-                    walk(child)
-
-        walk(self.config.root_doc)
-        return found
 
     def copy(self, page: str, name: str) -> nodes.Node:
         """Return a copy of another page's table, its references seen from here."""
