@@ -89,8 +89,9 @@ def risk_factors(
 
     Examples
     --------
-    >>> risk_factors([2.0], n_samples=10, multiplicities=[21])
-    Factors(bias=array([1.04761905]), variance=1.0)
+    >>> bias, variance = risk_factors([2.0], n_samples=10, multiplicities=[21])
+    >>> bias.round(6).tolist(), round(variance, 6)
+    ([1.047619], 1.0)
     """
     t, m = _checked_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)

@@ -11,6 +11,7 @@ import base64
 import html
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,10 @@ class Citation(SphinxDirective):
             "note": f"version {entry['version']}",
             "year": self.config.copyright,
         }
-        lines = [f"  {name:<7} = {{{value}}}," for name, value in fields.items()]
+        lines = [
+            textwrap.fill(f"  {name:<7} = {{{value}}},", 66, subsequent_indent=13 * " ")
+            for name, value in fields.items()
+        ]
         text = "\n".join(["@misc{hmmtheory,", *lines, "}"])
         return [nodes.literal_block(text, text, language="bibtex")]
 
