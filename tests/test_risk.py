@@ -470,7 +470,10 @@ def test_no_penalty_on_a_fine_grid_beats_the_optimal_one(
     population = a_population(SPECTRA[name](p))
     best = optimal_ridge(population, n, order)
     lowest = head_risk(population, n, best, order).total
-    grid = [0.0, np.inf, *np.logspace(-4, 6, 401)]
+    fine = np.logspace(-4, 6, 401)
+    # The uniform order takes ten times as long: far from the best every tenth will do.
+    wanted = np.arange(401) % (10 if order == "uniform" else 1) == 0
+    grid = [0.0, np.inf, *fine[wanted | (abs(np.log(fine / best)) < 1.0)]]
     risks = [head_risk(population, n, ridge, order).total for ridge in grid]
     assert lowest <= min(risks) * (1 + 1e-12)
     # and the grid comes as close as its spacing allows
