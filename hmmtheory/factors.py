@@ -169,7 +169,11 @@ def uniform_error(
     sums, _ = sums_of(t, m, lam, kappa)
     gap = float(gap_of(sums))
     unlike = abs(float(mismatch(sums))) / (gap * gap * (1.0 + gap))
-    return min(_EVERYWHERE / n * (1 + 10 / n) + _UNLIKE * unlike, 1.0)
+    error = _EVERYWHERE / n * (1 + 10 / n) + _UNLIKE * unlike
+    # One feature more than labels: there is none to spare, and yet small ones count as ridge.
+    if abs(float(m.sum()) - n - 1) < 0.5 and 0.0 < sums.a < 0.1 * gap:
+        error += float(sums.E) / sums.a
+    return float(min(error, 1.0))
 
 
 def elliptical_factors(

@@ -27,7 +27,7 @@ from hmmtheory import (
     predict_risk,
     risk_curve,
 )
-from hmmtheory.factors import uniform_error
+from hmmtheory.factors import risk_factors, uniform_error
 from hmmtheory.moments import Risk
 from hmmtheory.studies.settings import setting_theory
 
@@ -379,3 +379,27 @@ def test_a_pilot_adds_what_variances_scatter_by() -> None:
         excess = 1.0 - 1.0 / exact.risk(n, 0.0, "uniform").total
         found = one.relative_error(n) - exact.relative_error(n)
         assert found == pytest.approx(least + (12 / one.pilot) ** 2 * share * excess, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("n", "large", "small", "ridge"),
+    [
+        (5, 4, 0.1, 1e-5),
+        (5, 4, 0.01, 1e-7),
+        (8, 7, 0.01, 1e-7),
+        (8, 8, 0.01, 1e-5),
+    ],
+)
+def test_one_feature_more_than_labels_and_a_gap_is_not_trusted(
+    n: int, large: int, small: float, ridge: float
+) -> None:
+    """Where the smallest eigenvalues count as a ridge, as they may not: 20 to 80 % off."""
+    t = np.r_[np.ones(large), np.full(n + 1 - large, small)]
+    rng = np.random.default_rng(n)
+    x = rng.standard_normal((60_000, n, n + 1)) * np.sqrt(t)
+    inverse = np.linalg.inv(x @ x.transpose(0, 2, 1) + ridge * np.eye(n))
+    gains = np.square(inverse @ (x * np.sqrt(t))).sum(axis=(1, 2))
+    error = gains.std() / np.sqrt(gains.size)
+    off = abs(risk_factors(t, n, ridge).variance / gains.mean() - 1)
+    assert off > 0.1 + 2 * error / gains.mean()
+    assert uniform_error(t, n, ridge) > off - 4 * error / gains.mean()
