@@ -129,7 +129,8 @@ def uniform_error(
     Where data of equal variances resemble a spectrum least, and the gap n - df₂ is small, the
     error is largest; elsewhere it falls as 1/n.  The constants were fitted to simulations so that
     19 of 20 errors are smaller (``benchmarks/theory_accuracy.py``; empirical).  It is 0 where R17
-    is exact.
+    is exact.  With one feature more than labels there is none to spare, and what small eigenvalues
+    count as a ridge is added, as a multiple of the ridge.
 
     Parameters
     ----------
@@ -455,10 +456,10 @@ def _first(t: FloatArray, m: FloatArray, n: int, lam: float, kappa: float) -> Fa
 
 
 def _implausible(bias: FloatArray, variance: float, first: Factors) -> tuple[Any, bool]:
-    """Return which of R17's factors resemble nothing: below half of the first order.
+    """Return which of R17's factors are not to be believed: those below half of the first order.
 
-    Simulation never came near that.  It happens where no data of equal variances resemble the
-    spectrum.
+    They occur where no data of equal variances resemble the spectrum.  Exact ones of equal
+    variances start at 0.6 of it, for n = 1.
     """
     return ~(bias >= 0.5 * first.bias), not variance >= 0.5 * first.variance
 

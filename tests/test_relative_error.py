@@ -93,6 +93,19 @@ def test_the_uniform_order_is_within_half_a_per_cent_where_the_second_is_not() -
     assert within["uniform"] > 0.98 > 0.8 > within[2] > 0.7 > 0.4 > within[1]
 
 
+def test_head_risk_says_how_wrong_the_orders_are() -> None:
+    cases = accuracy.load()
+    usual = np.array([case.spectrum != "gap at n" for case in cases])
+    strong = usual & np.array([case.ridge >= 1.0 for case in cases])
+    uniform, second = judged()["uniform"][1], judged()[2][1]
+    assert usual.sum() == 931
+    assert (uniform[usual] < 0.005).mean() > 299 / 300
+    assert uniform[usual].max() < 0.012
+    assert uniform.max() < 0.1
+    assert 0.30 < second[usual].max() < 0.315
+    assert second[strong].max() < 0.01
+
+
 def test_where_it_is_far_off_it_says_so() -> None:
     _, beyond, said = judged()["uniform"]
     far = beyond > 0.02

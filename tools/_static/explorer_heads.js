@@ -37,6 +37,15 @@ const hmmHeads = (() => {
     return sum;
   }
 
+  // The product of a matrix, a feature a row, with labels.
+  const times = (X, Y) => X.map((row) => {
+    const product = new Float64Array(Y[0].length);
+    for (let t = 0; t < row.length; t += 1) {
+      for (let j = 0; j < product.length; j += 1) product[j] += row[t] * Y[t][j];
+    }
+    return product;
+  });
+
   // Solve M A = R for a symmetric positive M, by Cholesky; false if M is singular.
   function solve(M, R) {
     const size = M.length;
@@ -75,11 +84,7 @@ const hmmHeads = (() => {
     const X = matrix(p, n, (i, t) => (i < shared ? scale * Z[t][i] : 0) + sigma * normal()); // a feature a row
     let head; // (p, d)
     if (p <= n) {
-      head = matrix(p, d, (i, j) => {
-        let sum = 0;
-        for (let t = 0; t < n; t += 1) sum += X[i][t] * Y[t][j];
-        return sum;
-      });
+      head = times(X, Y);
       const gram = matrix(p, p, (i, k) => (k <= i ? dot(X[i], X[k]) + (i === k ? ridge : 0) : 0));
       if (!solve(gram, head)) return Infinity;
     } else {
@@ -88,11 +93,7 @@ const hmmHeads = (() => {
         for (let t = 0; t < n; t += 1) for (let u = 0; u <= t; u += 1) gram[t][u] += row[t] * row[u];
       }
       if (!solve(gram, Y)) return Infinity;
-      head = matrix(p, d, (i, j) => {
-        let sum = 0;
-        for (let t = 0; t < n; t += 1) sum += X[i][t] * Y[t][j];
-        return sum;
-      });
+      head = times(X, Y);
     }
     let risk = d;
     for (let i = 0; i < p; i += 1) {

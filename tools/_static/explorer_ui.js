@@ -442,7 +442,7 @@ const hmmExplorer = (() => {
         : optimum.phase === "zero"
           ? "No model at all is best: no size pays its price"
           : `The best size is ${whole(optimum.size)}: risk ${show(optimum.risk)}, against ${d} with no model`;
-      if (ridge > 0) return `${best}. The ridge has put an end to the peak at p = n.`;
+      if (ridge > 0) return `${best}. With this ridge the risk at p = n is ${show(total(state, n))}, not infinite.`;
       const below = spot.degenerate
         ? `with fewer features than the ${n} labels every head is worse than none`
         : `below the peak at ${n} the best size is ${spot.size}, risk ${show(spot.risk)}`;
