@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hmmtheory.practice.compare import compare
     from hmmtheory.practice.diagnosis import diagnose
     from hmmtheory.practice.features import predict_risk, resample_risk_curve
+    from hmmtheory.practice.head import LinearHead as LinearHead
     from hmmtheory.practice.recommend import recommend
     from hmmtheory.studies.study import study
 
@@ -61,7 +62,9 @@ __all__ = [
 ]
 
 #: The wings need pandas, joblib and more: each loads when one of its names is first asked for.
+#: LinearHead is a class of scikit-learn's, without which ``import *`` must do: it is not listed.
 _WINGS = {
+    "LinearHead": "practice.head",
     "compare": "practice.compare",
     "diagnose": "practice.diagnosis",
     "predict_accuracy": "practice.accuracy",
@@ -75,9 +78,11 @@ _WINGS = {
 def __getattr__(name: str) -> Any:
     if name not in _WINGS:
         raise AttributeError(f"module 'hmmtheory' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"hmmtheory.{_WINGS[name]}"), name)
+    value = getattr(import_module(f"hmmtheory.{_WINGS[name]}"), name)
+    if name in __all__:
+        globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_WINGS})
+    return sorted({*globals(), *__all__})

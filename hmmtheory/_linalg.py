@@ -36,6 +36,8 @@ _HEAVY = {True: 1e-6, False: 1e-5}
 #: Equal-length columns with a smaller reciprocal condition number are factorised with exact
 #: products: plain LAPACK leaves eps over this, 1e-9 or so.
 _ILL = 1e-6
+#: Equal rows are copies if some column has at least this share of the different rows as values.
+_COPIED = 0.5
 #: Eigenvalues of a Gram matrix above this fraction of the largest are right to 1e-9.
 _GRAM = 1e-6
 #: Beyond this condition number one pass of exact products did not separate the columns.
@@ -267,6 +269,16 @@ def graded_system(x: FloatArray, scales: FloatArray) -> tuple[FloatArray, FloatA
     """Return singular values (r,), descending, and right vectors (p, r) of columns of any units."""
     _, s, vt = singular_system(x)
     return s, vt.T
+
+
+def distinct_rows(x: FloatArray) -> tuple[NDArray[Any], NDArray[Any], bool]:
+    """Return the first of each row's equals, each row's place among those, and if they are copies.
+
+    Equal rows of columns that have few values are no copies: they are drawn again.
+    """
+    _, first, place = np.unique(x, axis=0, return_index=True, return_inverse=True)
+    values = max((np.unique(column).size for column in x.T), default=0)
+    return first, place.ravel(), values >= _COPIED * first.size
 
 
 def equilibrate(s: FloatArray) -> tuple[FloatArray, FloatArray]:

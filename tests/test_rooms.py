@@ -54,6 +54,7 @@ MAY_IMPORT = {
     "practice.recommend": TOOLS
     | {"moments", "theory", "curves"}
     | {"practice._estimator", "practice.accuracy", "practice.classes", "practice.features"},
+    "practice.head": TOOLS | {"practice.classes"},
     "practice._estimator": TOOLS | {"practice.features"},
     "practice.compare": TOOLS
     | {"moments", "practice._path", "practice.classes", "practice.features"},

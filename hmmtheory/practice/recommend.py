@@ -21,6 +21,7 @@ from hmmtheory._checks import (
     as_rng,
     warn_caller,
 )
+from hmmtheory._linalg import distinct_rows
 from hmmtheory.curves import RiskCurve
 from hmmtheory.moments import ROWS, Moments
 from hmmtheory.practice._estimator import fresh_head, require_sklearn
@@ -40,8 +41,6 @@ _GROUPS = 20
 _MOST_LABELS = 10**9
 #: Heads with so many times the pilot's labels choose their ridge again.
 _FAR = 3
-#: Equal rows are copies if some column has at least this share of the rows as values.
-_SAME = 0.5
 #: Quantile of the 90 % interval.
 _Z90 = 1.645
 
@@ -346,11 +345,9 @@ class _Copies(NamedTuple):
         x, y = pool.x, pool.y
         rows = x.shape[0]
         owner = np.arange(rows) if groups is None else as_classes("groups", groups, rows)[1]
-        _, first, place = np.unique(x, axis=0, return_index=True, return_inverse=True)
-        place, count = place.ravel(), first.size
-        values = max((np.unique(column).size for column in x.T), default=0)
-        # Equal rows of columns with few values are no copies: they are drawn again.
-        if count > 0.9 * rows or count < 8 or values < _SAME * count:
+        first, place, copied = distinct_rows(x)
+        count = first.size
+        if count > 0.9 * rows or count < 8 or not copied:
             return pool, cls(1.0, np.zeros(y.shape[1])), owner
         times = np.bincount(place)
         means = np.stack([np.bincount(place, column) for column in y.T], axis=1) / times[:, None]
