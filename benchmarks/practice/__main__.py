@@ -5,7 +5,9 @@
 A pilot of N labelled rows predicts the squared error (of classes: the accuracy) of a ridge head
 that will be trained on n labels.  The truth is measured on all rows of the set.  Finished cells
 are kept in ``practice.json`` beside this file and are not done again.  Rivals: the pilot's own
-cross-validation, and a power law through its learning curve.
+cross-validation, curves through its learning curve, and for classes logistic regression.  A third
+table asks how many labels reach a risk, which in truth 4N reach; the rival is the rule of Riley
+and others (pmsampsize) for the R² of that risk.
 """
 
 from __future__ import annotations
@@ -19,8 +21,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import optimize
 
+from benchmarks.practice.rivals import (
+    best_curve,
+    logistic,
+    logistic_accuracy,
+    pmsampsize,
+    power_law,
+)
 from benchmarks.practice.sets import CLASSES, REGRESSION, FeatureSet
 from benchmarks.practice.truth import PENALTIES, Truth, heads, measure, split, targets
 from hmmtheory import predict_accuracy, recommend
@@ -35,9 +43,10 @@ PILOTS = (60, 150, 400)
 SHARES = (0.25, 1.0, 4.0, 20.0)
 
 
-def truth_of(data: FeatureSet, n: int, draws: int) -> Truth:
-    """Measure heads of n labels, with more draws where n is small."""
-    return measure(data, n, max(4, min(draws, 40_000 // n)))
+def truth_of(data: FeatureSet, n: int, draws: int) -> tuple[Truth, float]:
+    """Measure heads of n labels, with more draws where n is small; and logistic ones."""
+    other = logistic_accuracy(data, n) if data.kind == "classes" else float("nan")
+    return measure(data, n, max(4, min(draws, 40_000 // n))), other
 
 
 def left_out(x: Any, y: Any, ridges: Any) -> tuple[float, float]:
@@ -66,22 +75,8 @@ def learning_curve(x: Any, y: Any, codes: Any, rng: np.random.Generator) -> tupl
     return sizes, found
 
 
-def power_law(sizes: Any, errors: Any, n: int) -> float:
-    """Return a + b n^-c, fitted in squares to a learning curve."""
-    top = float(errors.max())
-
-    def misfit(theta: Any) -> Any:
-        a, b, c = theta
-        return (a + b * (sizes / sizes[0]) ** -c - errors) / top
-
-    start = (0.5 * errors[-1], max(errors[0] - 0.5 * errors[-1], 0.01 * top), 0.5)
-    bounds = ([0, 0, 0.05], [10 * top, 10 * top, 3])
-    a, b, c = optimize.least_squares(misfit, start, bounds=bounds).x
-    return float(a + b * (n / sizes[0]) ** -c)
-
-
 def pilot_rows(
-    data: FeatureSet, size: int, shares: Any, draws: int, pilots: int, truths: dict[int, Truth]
+    data: FeatureSet, size: int, shares: Any, draws: int, pilots: int, truths: dict[int, Any]
 ) -> list[dict[str, Any]]:
     """Return one line for each pilot and n."""
     y, codes = targets(data.labels, data.kind)
@@ -100,10 +95,12 @@ def pilot_rows(
         ridges = PENALTIES * x.var(axis=0).sum()
         error, _ = left_out(x, own, ridges)
         curve = learning_curve(x, own, None if codes is None else codes[chosen], rng)
+        guess = logistic(x, labels)[1] if codes is not None else float("nan")
         for n in budgets:
-            truth, start = truths[n], time.perf_counter()
+            (truth, other), start = truths[n], time.perf_counter()
             line: dict[str, Any] = {"N": size, "pilot": k, "n": n}
             line["power law"] = power_law(*curve, n)
+            line["best curve"] = best_curve(*curve, n)
             if codes is None:
                 advice = recommend(x, labels, n, groups=groups)
                 best = float(truth.risk.min())
@@ -120,14 +117,27 @@ def pilot_rows(
                     # What the fitted head does with n rows: see recommend.
                     keep = data.kind == "repeated rows" or 2 * n <= size
                     line["regret"] = line["regret ridge" if keep else "regret cv"]
+                if n == 4 * size:
+                    line |= labels_for(x, labels, groups, best, float(y.var()))
             else:
                 said = predict_accuracy(x, labels, n)
                 hits = left_out_hits(x, own, codes[chosen], ridges)
                 line |= {"truth": truth.accuracy_cv, "ours": said.accuracy, "cv": hits}
                 line |= {"se": said.standard_error, "power law": 1 - line["power law"]}
+                line |= {"best curve": 1 - line["best curve"]}
+                line |= {"logistic": guess, "logistic head": other}
             line["seconds"] = time.perf_counter() - start
             rows.append(line)
     return rows
+
+
+def labels_for(x: Any, labels: Any, groups: Any, risk: float, variance: float) -> dict[str, Any]:
+    """Return how many labels a pilot, and a rule, ask for a risk; infinite if no number does."""
+    found = recommend(x, labels, target=risk, groups=groups)
+    low, high = (np.inf if end is None else end for end in found.labels_interval)
+    r2 = 1 - risk / variance
+    rule = max(pmsampsize(x.shape[1], r2)) if 0 < r2 < 1 else np.inf
+    return {"asked": found.labels_needed or np.inf, "low": low, "high": high, "rule": rule}
 
 
 def left_out_hits(x: Any, y: Any, codes: Any, ridges: Any) -> float:
@@ -147,7 +157,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     classes = frame["regret"].isna().all() if "regret" in frame else True
     for name, part in [*frame.groupby("set"), ("all", frame)]:
         line: dict[str, Any] = {"set": name, "cells": len(part)}
-        for who in ("ours", "cv", "power law"):
+        for who in ("ours", "cv", "power law", "best curve", *(["logistic"] if classes else [])):
             off = abs(part[who] - part["truth"]) * 100
             off = off if classes else off / part["truth"]
             line[f"{who}: median"] = off.median()
@@ -158,13 +168,29 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
             line["regret, %"] = 100 * part["regret"].mean()
             line["RidgeCV's"] = 100 * part["regret cv"].mean()
             line["predicted ridge's"] = 100 * part["regret ridge"].mean()
+        else:
+            line["logistic head's lead"] = 100 * (part["logistic head"] - part["truth"]).mean()
         line["seconds"] = part["seconds"].median()
         lines.append(line)
     return pd.DataFrame(lines).set_index("set").round(2)
 
 
+def labels_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return how many labels are asked for, over the number that reaches the risk in truth."""
+    lines = []
+    asked = frame[frame["n"] == 4 * frame["N"]]
+    for name, part in [*asked.groupby("set"), ("all", asked)]:
+        ratio, rule = part["asked"] / part["n"], part["rule"] / part["n"]
+        inside = (part["low"] <= part["n"]) & (part["n"] <= part["high"])
+        line = {"set": name, "pilots": len(part), "ours: median": ratio.median()}
+        line |= {"10 %": ratio.quantile(0.1, "lower"), "90 %": ratio.quantile(0.9, "higher")}
+        line |= {"inside the interval": inside.mean(), "pmsampsize: median": rule.median()}
+        lines.append(line)
+    return pd.DataFrame(lines).set_index("set").round(2)
+
+
 def stored_tables(done: dict[str, Any]) -> dict[str, list[dict[Any, Any]]]:
-    """Return both tables of all finished sets, as the book shows them."""
+    """Return the tables of all finished sets, as the book shows them."""
     found = {}
     for part, makers in (("regression", REGRESSION), ("classes", CLASSES)):
         names = [make.__name__ for make in makers]
@@ -176,11 +202,14 @@ def stored_tables(done: dict[str, Any]) -> dict[str, list[dict[Any, Any]]]:
         if frames:
             whole = table(pd.concat(frames)).drop(columns="seconds").reset_index()
             found[part] = whole.loc[:, ~whole.columns.str.endswith("worst")].to_dict("records")
+            if part == "regression":
+                labels = labels_table(pd.concat(frames)).reset_index().astype(object)
+                found["labels"] = labels.replace(np.inf, "∞").to_dict("records")
     return found
 
 
 def main() -> None:
-    """Run what is missing and print two tables."""
+    """Run what is missing and print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--short", action="store_true", help="two pilots, small n: some minutes")
     parser.add_argument("--sets", nargs="*", default=[], help="names of sets")
@@ -195,7 +224,7 @@ def main() -> None:
             if given.sets and name not in given.sets:
                 continue
             data: FeatureSet | None = None
-            truths: dict[int, Truth] = {}
+            truths: dict[int, Any] = {}
             for size in PILOTS[:2] if given.short else PILOTS:
                 key = f"{name} {size}"
                 if key not in done:
@@ -209,7 +238,10 @@ def main() -> None:
                         SUMMARY.write_text(json.dumps(kept | stored_tables(done), indent=0) + "\n")
                 frames.append(pd.DataFrame(done[key]).assign(set=name))
         if frames:
-            print(f"\n{kind}: error of the prediction\n{table(pd.concat(frames)).to_string()}")
+            whole = pd.concat(frames)
+            print(f"\n{kind}: error of the prediction\n{table(whole).to_string()}")
+            if "asked" in whole:
+                print(f"\nlabels asked for, over those needed\n{labels_table(whole).to_string()}")
 
 
 if __name__ == "__main__":
