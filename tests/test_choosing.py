@@ -42,20 +42,39 @@ def test_the_h_score_is_the_share_between_classes() -> None:
     assert choosing.h_score(rng.standard_normal((4000, 2)), np.eye(3)[codes]) < 0.02
 
 
+def test_ntps_is_the_share_of_the_label_that_foretells_the_next_state() -> None:
+    rng = np.random.default_rng(4)
+    steady = np.empty((10_000, 12, 4))
+    steady[:, 0] = rng.standard_normal((10_000, 4))
+    for t in range(1, 12):  # two directions that last, two that are forgotten
+        steady[:, t] = steady[:, t - 1] * [0.9, 0.8, 0, 0] + rng.standard_normal((10_000, 4))
+    span = choosing.next_directions(steady)
+    assert span.shape == (4, 2)
+    assert span.T @ span == pytest.approx(np.eye(2), abs=1e-12)
+    assert np.square(span[:2]).sum() == pytest.approx(2, abs=0.02)
+    x = rng.standard_normal((3000, 4))
+    for direction, share in (([1, 1, 0, 0], 1), ([0, 0, 1, 2], 0), ([1, 0, 1, 0], 0.5)):
+        y = x @ np.array(direction, float)[:, None] + 0.1 * rng.standard_normal((3000, 1))
+        assert choosing.ntps(x, y, span) == pytest.approx(share, abs=0.03)
+    # Texts that end earlier count up to their end.
+    cut = steady.copy()
+    cut[:5000, 6:] = 0
+    assert np.square(choosing.next_directions(cut)[:2]).sum() == pytest.approx(2, abs=0.02)
+
+
 def test_a_cell_ranks_what_is_plain_and_holds_every_method() -> None:
     rng = np.random.default_rng(5)
     x = rng.standard_normal((400, 12))
     y = x[:, :6].sum(axis=1, keepdims=True) + rng.standard_normal((400, 1))
     family = {"half": x[:, :3], "all": x[:, :6], "noise": rng.standard_normal((400, 6))}
-    said = choosing.cell(family, y, 150, 0, [100, 1000])
-    assert set(said) == {
-        "leave-one-out",
-        "LogME",
-        "H-score",
-        "widest",
-        "compare 100",
-        "compare 1000",
-    }
+    members = choosing.Members(family, y)
+    said = choosing.cell(members, 150, 0, [100, 1000])
+    plain = {"leave-one-out", "LogME", "H-score", "widest", "compare 100", "compare 1000"}
+    assert set(said) == plain
+    spans = {name: np.eye(x.shape[1])[:, :2] for name, x in family.items()}
+    assert set(choosing.cell(choosing.Members(family, y, spans), 150, 0, [100])) == (
+        plain - {"compare 1000"} | {"NTPS"}
+    )
     for name in said.keys() - {"widest", "H-score"}:
         assert int(np.argmin(said[name])) == 1
     # The more even the columns, the more its covariance is shrunk, and the whole score with it.

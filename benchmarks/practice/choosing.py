@@ -7,9 +7,10 @@ growing width on two texts, word vectors cut to their first columns.  A pilot of
 the truth is the error of the best ridge head of each on n labels, measured on all rows.  Rivals,
 computed from their published formulas: LogME (You and others 2021, the evidence of a Bayesian
 linear model), the H-score with shrunk covariance (Bao and others 2019; Ibrahim and others 2022;
-numbers as labels are cut into five classes), the leave-one-out error at N, and the widest.  NTPS
-needs a model's own output matrix and does not apply to labels that are no tokens.  Finished cells
-are kept in ``choosing.json`` beside this file.
+numbers as labels are cut into five classes), the leave-one-out error at N, the widest, and where
+states of whole texts are at hand NTPS (Cheng and others 2025: how much of the label's directions
+lies among those that foretell the next state; the leading half of them here).  Finished cells are
+kept in ``choosing.json`` beside this file.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,28 +40,41 @@ SHARES = (0.25, 1.0, 4.0, 20.0)
 CLASSES = 5
 
 
-def layers() -> tuple[dict[str, Array], Array]:
+class Members(NamedTuple):
+    """Features by name, their labels (N, q), and for NTPS each one's directions of the next."""
+
+    features: dict[str, Array]
+    labels: Array
+    next_directions: dict[str, Array] = {}  # noqa: RUF012
+
+
+def layers() -> Members:
     """SmolLM2's layers and poolings; the mean of twenty ratings of a sentence."""
     from book.smollm2 import rated_sentences
 
     everything = rated_sentences()
     kept = everything.take(everything.token_counts > 1)
     where = [("last", k) for k in (0, 10, 20, 30, "final")] + [("mean", 20)]
-    return {f"{a} {b}": kept.features(a, b) for a, b in where}, kept.ratings.mean(axis=1)[:, None]
+    found = {f"{a} {b}": kept.features(a, b) for a, b in where}
+    return Members(found, kept.ratings.mean(axis=1)[:, None])
 
 
-def widths() -> tuple[dict[str, Array], Array]:
+def widths() -> Members:
     """Small transformers on an HMM's tokens; the hidden state, one-hot."""
     from book.transformers import Family, token_chain
 
     family, chain = Family("tokens"), token_chain()
     states, tokens = chain.sample(3000, 48, rng=11)
     sizes = sorted({width for width, _ in family})
-    found = {str(w): family.model(w).hidden(tokens)[:, -1].astype(float) for w in sizes}
-    return found, np.eye(20)[states[:, -1]]
+    found, spans = {}, {}
+    for width in sizes:
+        along = family.model(width).hidden(tokens).astype(float)
+        found[str(width)] = along[:, -1]
+        spans[str(width)] = next_directions(along)
+    return Members(found, np.eye(20)[states[:, -1]], spans)
 
 
-def plays() -> tuple[dict[str, Array], Array]:
+def plays() -> Members:
     """Small transformers on Shakespeare, mean over a line; how many words the line has."""
     from book.shakespeare import encode, normalise, pad, read_plays, split, thin
     from book.transformers import Family
@@ -69,25 +83,26 @@ def plays() -> tuple[dict[str, Array], Array]:
     lines = thin(lines, 150)
     tokens, real = pad([encode(line.text) for line in lines])
     begun = np.column_stack([np.zeros(len(tokens), int), tokens])
-    found, family = {}, Family("shakespeare")
+    found, spans, family = {}, {}, Family("shakespeare")
     for width in (8, 16, 32, 64, 96, 128):
         states = family.model(width).hidden(begun)[:, 1:]
         pooled = (states * real[:, :, None]).sum(axis=1) / real.sum(axis=1)[:, None]
         found[str(width)] = pooled.astype(float)
-    return found, np.array([[len(line.text.split())] for line in lines], float)
+        spans[str(width)] = next_directions(states.astype(float) * real[:, :, None])
+    return Members(found, np.array([[len(line.text.split())] for line in lines], float), spans)
 
 
-def vectors() -> tuple[dict[str, Array], Array]:
+def vectors() -> Members:
     """Word vectors cut to their first columns, raw and of unit length; ten ratings of a word."""
     from book.embeddings import rated_words
 
     words = rated_words()
     unit = words.features / np.linalg.norm(words.features, axis=1, keepdims=True)
     found = {f"first {p}": words.features[:, :p] for p in (4, 16, 64, 256)}
-    return found | {"unit": unit}, words.ratings.mean(axis=1)[:, None]
+    return Members(found | {"unit": unit}, words.ratings.mean(axis=1)[:, None])
 
 
-FAMILIES: dict[str, Callable[[], tuple[dict[str, Array], Array]]] = {
+FAMILIES: dict[str, Callable[[], Members]] = {
     "SmolLM2, layers": layers,
     "transformers, widths": widths,
     "Shakespeare, widths": plays,
@@ -132,36 +147,69 @@ def h_score(x: Array, y: Array) -> float:
     return float((1 - shrinkage) * np.trace(np.linalg.solve(covariance, means.T @ means / len(x))))
 
 
+def leading(cross: Array, scatter: Array, count: int) -> Array:
+    """Return the leading solutions v of (C Cᵀ) v = μ S v within the range of S, as columns."""
+    values, vectors = np.linalg.eigh(scatter)
+    kept = values > 1e-8 * values[-1]
+    white = vectors[:, kept] / np.sqrt(values[kept])
+    u, _, _ = np.linalg.svd(white.T @ cross, full_matrices=False)
+    return np.asarray(white @ u[:, :count])
+
+
+def next_directions(states: Array) -> Array:
+    """Return an orthonormal basis of the directions whose running sum foretells the next state.
+
+    The states (N, L, p) of a text that is over are zero.
+    """
+    so_far, coming = np.cumsum(states, axis=1)[:, :-1], states[:, 1:]
+    so_far = so_far * np.any(coming != 0, axis=2, keepdims=True)
+    flat = so_far.reshape(-1, states.shape[2])
+    cross = flat.T @ coming.reshape(flat.shape)
+    half = max(states.shape[2] // 2, 1)
+    return np.asarray(np.linalg.qr(leading(cross, flat.T @ flat, half))[0])
+
+
+def ntps(x: Array, y: Array, directions: Array) -> float:
+    """Return ‖P U‖²/‖U‖²: U the label's directions, P onto those of the next state."""
+    centred = x - x.mean(axis=0)
+    span = leading(centred.T @ (y - y.mean(axis=0)), centred.T @ centred, min(y.shape[1], 20))
+    return float(np.square(directions.T @ span).sum() / np.square(span).sum())
+
+
 def left_out(x: Array, y: Array) -> float:
     """Return the least leave-one-out error over the ridge."""
     return float(np.min(heads(x, y, PENALTIES * x.var(axis=0).sum())[1]))
 
 
-def cell(family: dict[str, Array], y: Array, size: int, pilot: int, counts: list[int]) -> Any:
+def cell(members: Members, size: int, pilot: int, counts: list[int]) -> Any:
     """Return, for one pilot, what each method says of every member; less is better."""
-    rows = np.random.default_rng([size, pilot]).permutation(len(y))[:size]
-    few = {name: x[rows] for name, x in family.items()}
-    b, names = y[rows], list(family)
+    rows = np.random.default_rng([size, pilot]).permutation(len(members.labels))[:size]
+    few = {name: x[rows] for name, x in members.features.items()}
+    b, names = members.labels[rows], list(members.features)
     said: dict[str, Any] = {
         "leave-one-out": [left_out(few[name], b) for name in names],
         "LogME": [-logme(few[name], b) for name in names],
         "H-score": [-h_score(few[name], b) for name in names],
         "widest": [-float(few[name].shape[1]) for name in names],
     }
+    if spans := members.next_directions:
+        said["NTPS"] = [-ntps(few[name], b, spans[name]) for name in names]
     for n in counts:
         found = compare(few, b, n)
         said[f"compare {n}"] = [float(found.risk[found.names.index(name)]) for name in names]
     return said
 
 
-def measured(family: dict[str, Array], y: Array, n: int) -> list[float]:
+def measured(members: Members, n: int) -> list[float]:
     """Return the error of each member's head of n labels at its best ridge."""
+    y = members.labels
     labels = y if y.shape[1] > 1 else y[:, 0]
     kind = "classes" if y.shape[1] > 1 else "ordinary"
     given = labels.argmax(axis=1) if kind == "classes" else labels
     draws = max(6, min(30, 4000 // n))
     return [
-        float(measure(FeatureSet(x, given, kind), n, draws).risk.min()) for x in family.values()
+        float(measure(FeatureSet(x, given, kind), n, draws).risk.min())
+        for x in members.features.values()
     ]
 
 
@@ -171,20 +219,20 @@ def run(pilots: int) -> dict[str, Any]:
     for name, make in FAMILIES.items():
         if all(f"{name} | {size} | {k}" in done for size in PILOTS for k in range(pilots)):
             continue
-        family, y = make()
-        most = int(0.75 * len(y))
+        members = make()
+        most = int(0.75 * len(members.labels))
         for size in PILOTS:
             counts = sorted({min(int(size * share), most) for share in SHARES})
             for n in counts:
                 key = f"{name} | truth | {n}"
                 if key not in done:
-                    done[key] = measured(family, y, n)
+                    done[key] = measured(members, n)
             for k in range(pilots):
                 key = f"{name} | {size} | {k}"
                 if key not in done:
                     with warnings.catch_warnings():
                         warnings.simplefilter("ignore")
-                        done[key] = cell(family, y, size, k, counts)
+                        done[key] = cell(members, size, k, counts)
             STORE.write_text(json.dumps(done, indent=0) + "\n", encoding="utf-8")
             print(name, size, flush=True)
     return done
