@@ -199,6 +199,25 @@ def test_labels_needed_reach_the_target_and_one_fewer_does_not() -> None:
     assert at[0] > 1.6 * 0.999
 
 
+def test_the_interval_ends_where_the_band_of_the_risk_meets_the_target() -> None:
+    x, y = draw(1500, seed=31)
+    found = recommend(x, y, 100, target=1.6, sizes=[24], rng=0)
+    assert found.labels_needed is not None
+    there = recommend(x, y, found.labels_needed, sizes=[24], rng=0)
+    low, high = (predict_risk(x, y, n, [24], "optimal").risk[0] for n in found.labels_interval)
+    assert low - 1.6 == pytest.approx(1.645 * there.standard_error, rel=0.1)
+    assert 1.6 - high == pytest.approx(1.645 * there.standard_error, rel=0.1)
+
+
+def test_a_pilot_that_knows_the_variance_of_its_labels_roughly_says_so() -> None:
+    x, y = draw(60, seed=32)
+    total = float(y.var(axis=0, ddof=1).sum())
+    near, far = (recommend(x, y, 40, target=c * total, sizes=[24]) for c in (1.01, 3.0))
+    assert near.labels_interval[0] == far.labels_interval[0] == 2
+    assert near.labels_interval[1] is None or near.labels_interval[1] > 2
+    assert far.labels_interval == (2, 2)
+
+
 def test_an_impossible_target_is_said_to_be_so() -> None:
     x, y = (array[:500] for array in POOL)
     found = recommend(x, y, 40, target=0.5, sizes=[24], order="given", rng=0)

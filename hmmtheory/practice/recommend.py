@@ -71,7 +71,7 @@ class Recommendation:
     labels_needed : int or None
         The fewest labels that reach the target; None if no number does.
     labels_interval : tuple of int or None
-        A 90 % interval for it.
+        A 90 % interval for it: where the band of the risk's own error meets the target.
     curve : RiskCurve
         Predicted risk of every size at its best penalty.
     estimator : sklearn.pipeline.Pipeline
@@ -444,30 +444,28 @@ def _needed(
         return None, (None, None), ()
     level = goal.value if goal.kind == "risk" else (1 - goal.value) * (total + copies.extra)
     shown = f"A risk of {level:.3g}" if goal.kind == "risk" else f"R² = {goal.value:.3g}"
-    if level >= total + copies.extra:
-        guess = total + copies.extra
-        return 2, (2, 2), (f"{shown} is no better than guessing the mean, {guess:.3g}.",)
+    guess = total + copies.extra
     level -= copies.extra
+    # A pilot knows the variance of its labels only roughly.
+    spread = np.array([m.parts(_MOST_LABELS, np.inf, intercept=True).sum() for m in replicates])
+    if level >= total:
+        below = level - _Z90 * np.nan_to_num(_jackknife(spread))
+        most = 2 if below >= total else copies.labels(_labels(found, below, ridge))
+        return 2, (2, most), (f"{shown} is no better than guessing the mean, {guess:.3g}.",)
     needed = _labels(found, level, ridge)
-    # On the scale on which it is the error of the risk that is about normal.
-    counts = [_labels(one, level, ridge) for one in replicates]
-    logs = [np.log(count) if count else np.inf for count in counts]
     floor = float(np.trace(found.residual_covariance)) + copies.extra
     if needed is None:
         least = [float(np.trace(m.residual_covariance)) for m in replicates]
         low = _labels(found, level + _Z90 * np.nan_to_num(_jackknife(least)), ridge)
         said = f"{shown} is beyond what more labels can reach: the best head has {floor:.3g}."
         return None, (copies.labels(low), None), (said,)
-    error = _jackknife(logs)
-    if np.isfinite(error):
-        interval: Interval = (
-            max(2, round(needed * np.exp(-_Z90 * error))),
-            round(min(needed * np.exp(_Z90 * error), _MOST_LABELS)),
-        )
-    else:
-        interval = (min(round(np.exp(one)) for one in logs if np.isfinite(one)), None)
+    # What the risk of so many labels may be off by: the curve is flatter the more there are.
+    at = _best(found, needed, ridge)[0]
+    risks = np.array([_best(one, needed, at)[1] for one in replicates])
+    error = np.nan_to_num(_jackknife(risks if goal.kind == "risk" else total * risks / spread))
+    ends = [_labels(found, level + side * _Z90 * error, at) for side in (1, -1)]
     needed = copies.labels(needed)
-    interval = (copies.labels(interval[0]), copies.labels(interval[1]))
+    interval: Interval = (copies.labels(ends[0]), copies.labels(ends[1]))
     high = "more than any number" if interval[1] is None else str(interval[1])
     said = f"{shown} needs {needed} labels (90 % interval {interval[0]} to {high})."
     return needed, interval, (said,)
