@@ -132,6 +132,12 @@ def mismatch(sums: Sums) -> Any:
     return sums.sc3 - sums.E - q * q / (q + sums.s2c)
 
 
+def unlikeness(sums: Sums) -> float:
+    """Return that difference as a share of the matched data's value."""
+    q = float(sums.sc2 - sums.E)
+    return float(mismatch(sums)) * (q + float(sums.s2c)) / (q * q)
+
+
 def _mismatch_slopes(sums: Sums) -> Any:
     """Return the slopes of what the third order knows of unequal variances.
 

@@ -108,9 +108,9 @@ def test_head_risk_says_how_wrong_the_orders_are() -> None:
 
 def test_where_it_is_far_off_it_says_so() -> None:
     _, beyond, said = judged()["uniform"]
-    far = beyond > 0.02
+    far = beyond > 0.01
     assert far.sum() >= 3
-    assert (said[far] > 0.01).mean() >= 0.6
+    assert (said[far] >= beyond[far]).all()
     # And the worst of all is where it says the most.
     assert said[beyond.argmax()] > np.quantile(said, 0.995)
 
