@@ -347,3 +347,53 @@ def test_a_site_over_its_budget_is_a_problem(
     assert not any("at most" in problem for problem in check_site.check(tmp_path, toc)[0])
     monkeypatch.setattr(check_site, "LARGEST", 100)
     assert any("at most" in problem for problem in check_site.check(tmp_path, toc)[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("<p>needs <span>np.float64(4.7)</span> bits</p>", True),
+        ("<p>an array([1, 2]) of them</p>", True),
+        ("<p>by nan %</p>", True),
+        ("<p>Nancy finds an array of (3) numbers</p><code>np.float64(4.7)</code>", False),
+    ],
+)
+def test_a_number_as_python_writes_it_is_a_problem(tmp_path: Path, text: str, seen: bool) -> None:
+    (tmp_path / "index.html").write_text(f"<!doctype html><title>a</title>{text}", "utf-8")
+    toc = tmp_path / "_toc.yml"
+    toc.write_text("root: index\n")
+    problems = check_site.check(tmp_path, toc)[0]
+    assert any("as Python writes it" in problem for problem in problems) == seen
+
+
+def test_the_story_is_printed_without_proofs_code_and_appendices(tmp_path: Path) -> None:
+    pdf = pytest.importorskip("pdf")
+    toc = {
+        "root": "index",
+        "parts": [
+            {"caption": "I", "chapters": [{"file": "chapters/a"}, {"file": "chapters/explorer"}]},
+            {"caption": "Appendices", "chapters": [{"file": "chapters/b"}]},
+        ],
+    }
+    assert pdf.told(toc) == ["index", "chapters/a"]
+    (tmp_path / "chapters").mkdir()
+    proof = '<section class="proofs"><h2>why</h2></section><div class="proof admonition">so</div>'
+    theorem = '<div class="proof theorem admonition" id="t">it holds</div>'
+    cell = '<div class="cell"><div class="cell_input">code</div>{}</div>'
+    shown = cell.format('<div class="cell_output">3.14</div>')
+    links = '<a href="b.html">other</a><a href="a.html#t">own</a>'
+    for name, text in {
+        "index": '<a href="chapters/a.html">first</a>',
+        "chapters/a": proof + theorem + cell.format("") + shown + links,
+        "chapters/b": "appended",
+    }.items():
+        page = f"<!doctype html><body><article class='bd-article'>{text}</article></body>"
+        (tmp_path / f"{name}.html").write_text(page, "utf-8")
+    page = pdf.one_page(tmp_path, pdf.told(toc), story=True)
+    for gone in ("why", "so<", "code", "appended", "b.html"):
+        assert gone not in page
+    for kept in ("it holds", "3.14", 'href="#chapters-a--top"', 'href="#chapters-a--t"', "other"):
+        assert kept in page
+    whole = pdf.one_page(tmp_path, ["index", "chapters/a", "chapters/b"])
+    for kept in ("why", "so<", "code", "appended", 'href="#chapters-b--top"'):
+        assert kept in whole

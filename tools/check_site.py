@@ -18,6 +18,8 @@ REMOTE = re.compile(r"^\s*(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 CSS_REMOTE = re.compile(
     r"""(?:url\(\s*|@import\s+)["']?\s*((?:https?:)?//[^"')\s;]+)""", re.IGNORECASE
 )
+#: What glue pastes where it was given no plain number.
+PYTHONIC = re.compile(r"\bnp\.\w+\(|\barray\(|\bdtype\b|\bnan\b")
 #: Bytes of a whole site.
 LARGEST = 25_000_000
 # Elements whose attribute makes a browser fetch something on its own.
@@ -88,11 +90,14 @@ class Page(HTMLParser):
                 break
 
     def handle_data(self, data: str) -> None:
-        """Look for unresolved references in running text."""
+        """Look for unresolved references, and numbers as Python writes them, in running text."""
         if self._open and self._open[-1][0] == "style":
             self.styles.append(data)
-        elif "??" in data and not any(literal for _, literal in self._open):
-            self.problems.append(f"unresolved: {data.strip()[:80]!r}")
+        elif not any(literal for _, literal in self._open):
+            if "??" in data:
+                self.problems.append(f"unresolved: {data.strip()[:80]!r}")
+            elif PYTHONIC.search(data):
+                self.problems.append(f"a value as Python writes it: {data.strip()[:80]!r}")
 
 
 def documents(toc: object) -> list[str]:

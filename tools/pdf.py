@@ -1,9 +1,10 @@
-"""Print the built book to one PDF with a headless Chromium.
+"""Print the built book to one PDF, and its story to another, with a headless Chromium.
 
     python tools/pdf.py _build/html
 
-The articles of all pages, in reading order, become one page, whose links point within it. The PDF
-goes into the site, and the front page then shows a link to it.
+The articles of all pages, in reading order, become one page, whose links point within it. The story
+is what stands before the appendices, without proofs and code. The PDFs go into the site, and the
+front page then shows links to them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import argparse
 import os
 import posixpath
 import shutil
+from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -21,6 +24,7 @@ from bs4 import BeautifulSoup, Tag
 from check_site import documents
 
 NAME = "head-tuning-and-double-descent.pdf"
+STORY = "head-tuning-story.pdf"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -31,13 +35,25 @@ DROPPED = (
     "script", "button", ".headerlink", ".copybtn", ".prev-next-footer", "details.hide.above-input",
     ".pdf-link", ".noprint",
 )  # fmt: skip
+#: The story has no proofs, and of the code only what it prints; exercises are for the screen.
+NOT_TOLD = (
+    "section.proofs", "details", "div[class='proof admonition']", "div.cell_input",
+    "div.cell:not(:has(div.cell_output))", "section:has(> .exercise)",
+)  # fmt: skip
 PRINT = """
 .one-article { break-before: page; }
 .one-article:first-child { break-before: auto; }
-body { font-size: 10pt; padding: 0; }
+html { font-size: 11px; }
+body { font-size: 9.2pt; line-height: 1.35; padding: 0; }
+h1 { font-size: 18pt; } h2 { font-size: 13pt; } h3 { font-size: 11pt; }
+h1, h2, h3 { margin: 1.2em 0 0.5em; break-after: avoid; }
+p { margin-bottom: 0.6em; }
 figure, .admonition, table, mjx-container { break-inside: avoid; }
-pre { white-space: pre-wrap !important; font-size: 8pt; }
-img { max-width: 100% !important; }
+figure, .admonition { margin-top: 0.8em; margin-bottom: 0.8em; }
+pre { white-space: pre-wrap !important; font-size: 8pt; padding: 0.4em 0.6em; }
+img { max-width: 100% !important; max-height: 66mm; width: auto !important; height: auto; }
+table { font-size: 7pt; } th, td { padding: 1px 3px !important; }
+figure :is(figcaption, p, .caption-text, .caption-number) { color: #222 !important; font-size: 8.5pt; }
 .toggle-hidden > *, .dropdown > * { display: revert !important; visibility: visible !important;
   opacity: 1 !important; height: auto !important; }
 """
@@ -54,10 +70,10 @@ def place(page: str, fragment: str) -> str:
     return f"{page.removesuffix('.html')}--{fragment}".replace("/", "-")
 
 
-def adopt(article: Tag, page: str, pages: set[str]) -> None:
+def adopt(article: Tag, page: str, pages: set[str], dropped: Iterable[str]) -> None:
     """Make an article's ids unique and its links and images relative to the site's root."""
     folder = posixpath.dirname(page)
-    for element in article.select(", ".join(DROPPED)):
+    for element in article.select(", ".join(dropped)):
         element.decompose()
     for element in article.find_all(id=True):
         element["id"] = place(page, str(element["id"]))
@@ -70,12 +86,20 @@ def adopt(article: Tag, page: str, pages: set[str]) -> None:
         target = target if parts.path else page
         if element.name == "a" and target in pages:
             element[key] = "#" + place(target, unquote(parts.fragment) or "top")
+        elif element.name == "a" and target.endswith(".html"):
+            del element[key]  # a page that is not printed
         else:
             element[key] = target
 
 
-def one_page(site: Path, names: list[str]) -> str:
-    """Return all articles of the site as one HTML page."""
+def told(toc: dict[str, Any]) -> list[str]:
+    """Return the documents of the story: those before the appendices that need no mouse."""
+    parts = list(takewhile(lambda part: part["caption"] != "Appendices", toc["parts"]))
+    return [name for name in documents({**toc, "parts": parts}) if not name.endswith("explorer")]
+
+
+def one_page(site: Path, names: list[str], story: bool = False) -> str:
+    """Return the articles of some pages of the site as one HTML page."""
     pages = [f"{Path(name).with_suffix('') if name.endswith('.md') else name}.html"
              for name in names]  # fmt: skip
     front = BeautifulSoup((site / pages[0]).read_text(encoding="utf-8"), "html.parser")
@@ -85,7 +109,7 @@ def one_page(site: Path, names: list[str]) -> str:
         article = soup.select_one("article.bd-article")
         if article is None:
             raise ValueError(f"{page} has no article")
-        adopt(article, page, set(pages))
+        adopt(article, page, set(pages), (*DROPPED, *NOT_TOLD) if story else DROPPED)
         article["class"] = " ".join([*article.get_attribute_list("class"), "one-article"])
         article["id"] = place(page, "top")
         body.append(article)
@@ -95,7 +119,7 @@ def one_page(site: Path, names: list[str]) -> str:
     return str(front)
 
 
-def print_page(page: Path, target: Path, chromium: str) -> None:
+def print_page(page: Path, target: Path, chromium: str, story: bool = False) -> None:
     """Print one page, mathematics typeset, to `target`."""
     from playwright.sync_api import sync_playwright
 
@@ -107,8 +131,10 @@ def print_page(page: Path, target: Path, chromium: str) -> None:
         tab.evaluate("() => window.MathJax.startup.promise.then(() => null)")
         tab.evaluate("document.documentElement.dataset.theme = 'light'")
         tab.add_style_tag(content=PRINT)
+        if story:
+            tab.add_style_tag(content=".one-article { break-before: auto; }")
         tab.emulate_media(media="screen")
-        margin: Any = dict.fromkeys(("top", "bottom", "left", "right"), "18mm")
+        margin: Any = dict.fromkeys(("top", "bottom", "left", "right"), "16mm")
         number = "<span class='pageNumber'></span>"
         footer = f"<div style='width:100%;text-align:center;font-size:8px'>{number}</div>"
         tab.pdf(
@@ -136,19 +162,21 @@ def main() -> int:
     if chromium is None:
         print("A PDF needs Chromium: install it, or set HMMTHEORY_CHROMIUM to its path.")
         return 1
-    names = documents(yaml.safe_load(arguments.toc.read_text(encoding="utf-8")))
+    toc = yaml.safe_load(arguments.toc.read_text(encoding="utf-8"))
     # It lies beside the front page, so that style sheets and scripts are found.
     page = site / "_one_page.html"
-    page.write_text(one_page(site, names), encoding="utf-8")
-    try:
-        print_page(page, site / NAME, chromium)
-    finally:
-        page.unlink()
+    for name, names in ((STORY, told(toc)), (NAME, documents(toc))):
+        page.write_text(one_page(site, names, name == STORY), encoding="utf-8")
+        try:
+            print_page(page, site / name, chromium, name == STORY)
+        finally:
+            page.unlink()
+        print(f"A PDF is at {site / name}")
     front = site / "index.html"
     text = front.read_text(encoding="utf-8")
-    link = f'<p class="pdf-link"><a href="{NAME}">This book as one PDF</a></p>'
-    front.write_text(text.replace('<p class="pdf-link"></p>', link), encoding="utf-8")
-    print(f"The PDF is at {site / NAME}")
+    links = f'<a href="{NAME}">This book as one PDF</a>, or <a href="{STORY}">its story alone</a>'
+    links = f'<p class="pdf-link">{links}</p>'
+    front.write_text(text.replace('<p class="pdf-link"></p>', links), encoding="utf-8")
     return 0
 
 
