@@ -303,7 +303,9 @@ def entered(jobs: int) -> dict[str, dict[str, Any]]:
         CACHE.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "pytest", "-q", "-p", "mutants", "-p", "no:cacheprovider",
                    "-n", str(jobs), "--dist=loadscope", *stale]  # fmt: skip
-        subprocess.run(command, cwd=ROOT, env=variables(), stdout=subprocess.DEVNULL, check=True)
+        said = subprocess.run(command, cwd=ROOT, env=variables(), stdout=subprocess.PIPE, text=True)
+        if said.returncode:
+            sys.exit(f"Tests must pass before mutants can be told apart:\n{said.stdout[-4000:]}")
         known |= {path: {"state": states[path], "tests": {}} for path in stale}
         for file in CACHE.glob("entered-*.json"):
             for nodeid, test in json.loads(file.read_text("utf-8")).items():
