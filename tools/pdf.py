@@ -53,7 +53,7 @@ figure, .admonition { margin-top: 0.8em; margin-bottom: 0.8em; }
 pre { white-space: pre-wrap !important; font-size: 8pt; padding: 0.4em 0.6em; }
 img { max-width: 100% !important; max-height: 66mm; width: auto !important; height: auto; }
 table { font-size: 7pt; } th, td { padding: 1px 3px !important; }
-figure :is(figcaption, p, .caption-text, .caption-number) { color: #222 !important; font-size: 8.5pt; }
+figure :is(figcaption, p, span) { color: #222 !important; font-size: 8.5pt; }
 .toggle-hidden > *, .dropdown > * { display: revert !important; visibility: visible !important;
   opacity: 1 !important; height: auto !important; }
 """

@@ -191,7 +191,10 @@ def labels_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 def stored_tables(done: dict[str, Any]) -> dict[str, list[dict[Any, Any]]]:
     """Return the tables of all finished sets, as the book shows them."""
-    found = {}
+    found: dict[str, list[dict[Any, Any]]] = {}
+    rivals: dict[str, dict[Any, Any]] = {
+        who: {} for who in ("ours", "cv", "power law", "best curve", "logistic")
+    }
     for part, makers in (("regression", REGRESSION), ("classes", CLASSES)):
         names = [make.__name__ for make in makers]
         frames = [
@@ -200,11 +203,19 @@ def stored_tables(done: dict[str, Any]) -> dict[str, list[dict[Any, Any]]]:
             if key.rpartition(" ")[0] in names
         ]
         if frames:
-            whole = table(pd.concat(frames)).drop(columns="seconds").reset_index()
-            found[part] = whole.loc[:, ~whole.columns.str.endswith("worst")].to_dict("records")
+            frame = pd.concat(frames)
+            whole = table(frame).drop(columns="seconds").reset_index()
+            hidden = whole.columns.str.endswith("worst") | whole.columns.str.match("best|logistic:")
+            found[part] = whole.loc[:, ~hidden].to_dict("records")
             if part == "regression":
-                labels = labels_table(pd.concat(frames)).reset_index().astype(object)
+                labels = labels_table(frame).reset_index().astype(object)
                 found["labels"] = labels.replace(np.inf, "∞").to_dict("records")
+            unit = "numbers, %" if part == "regression" else "classes, points"
+            last = whole.iloc[-1]
+            for who in rivals:
+                for what in ("median", "90 %"):
+                    rivals[who][f"{unit}: {what}"] = last.get(f"{who}: {what}", "")
+    found["rivals"] = [{"by": who, **line} for who, line in rivals.items()]
     return found
 
 
