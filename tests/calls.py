@@ -35,6 +35,7 @@ from hmmtheory import (
 from hmmtheory.closed_forms import balanced_risk, global_optimum, limit_risk, sweet_spot
 from hmmtheory.factors import effective_ridge, elliptical_factors, risk_factors, uniform_error
 from hmmtheory.plotting import plot_theory_and_simulation
+from hmmtheory.practice.head import LinearHead
 from hmmtheory.practice.report import report_html
 from hmmtheory.studies.settings import setting_theory, simulate_setting
 from hmmtheory.theory import document_inflation, price_of_features
@@ -69,6 +70,10 @@ SETTING: dict[str, Any] = {
 
 def a_simulation(kind: str, n_trials: int, rng: Any) -> RiskCurve:
     return a_curve([3], [1.0], [0.1], n_trials=n_trials)
+
+
+def a_trained_head(size: int | None, ridge: float | str) -> LinearHead:
+    return LinearHead(size, ridge).fit(ROWS["features"], ROWS["responses"][:, 0])
 
 
 def theory_only(kind: str, n_trials: int, rng: Any) -> RiskCurve:
@@ -241,9 +246,10 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "compare": (
         compare,
         {"representations": {"a": ROWS["features"], "b": ROWS["features"][:, :1]},
-         "labels": ROWS["responses"], "n_samples": 9, "groups": None, "rng": 0},
+         "labels": ROWS["responses"], "n_samples": 9, "groups": None, "rng": 0, "classes": False},
     ),
-    "report_html": (report_html, {**ROWS, "n_samples": 9, "call": ""}),
+    "LinearHead": (a_trained_head, {"size": 1, "ridge": 0.5}),
+    "report_html": (report_html, {**ROWS, "n_samples": 9, "call": "", "classes": False}),
     "document_inflation": (
         document_inflation,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9},

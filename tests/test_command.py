@@ -82,6 +82,48 @@ def test_names_are_classes_and_numbers_are_not(folder: Path, capsys: Any) -> Non
     assert main(["recommend", *map(str, words), "--classes"]) == 2
 
 
+def test_a_target_is_a_risk_a_share_or_an_accuracy(folder: Path, capsys: Any) -> None:
+    files = [folder / "x.npy", folder / "y.npy", "--labels", 40]
+    found = answer(capsys, "recommend", *files, "--target-r2", 0.3)
+    assert found["labels_needed"] == recommend(X, Y, 40, rng=0, target_r2=0.3).labels_needed
+    table = [folder / "x.npy", folder / "t.csv", "--label", "kind", "--labels", 40]
+    found = answer(capsys, "recommend", *table, "--target-accuracy", 0.7)
+    expected = recommend(X, KIND, 40, rng=0, target_accuracy=0.7)
+    assert found["labels_needed"] == expected.labels_needed
+    assert main(["recommend", *map(str, table)]) == 2
+    assert "--target-accuracy given for classes" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["recommend", *map(str, files), "--target", "1", "--target-r2", "0.5"])
+
+
+def test_every_command_takes_classes(folder: Path, capsys: Any) -> None:
+    table = [folder / "x.npy", folder / "t.csv", "--label", "kind", "--labels", 40]
+    ones = np.column_stack([KIND == "high", KIND == "low"]).astype(float)
+    names = [one["name"] for one in answer(capsys, "diagnose", *table)["findings"]]
+    assert names == [one.name for one in diagnose(X, ones, 40).findings]
+    np.save(folder / "half.npy", X[:, 3:])
+    views = [f"all={folder / 'x.npy'}", f"half={folder / 'half.npy'}", *table[1:]]
+    found = answer(capsys, "compare", *views)
+    expected = compare({"all": X, "half": X[:, 3:]}, KIND, 40)
+    np.testing.assert_allclose(found["accuracy"], expected.accuracy, rtol=1e-9)
+    page = folder / "kinds.html"
+    answer(capsys, "report", *table, "--html", page)
+    text = page.read_text(encoding="utf-8")
+    assert text.count("<svg") == text.count('role="img"') == 3
+    said = predict_accuracy(X, KIND, 40)
+    assert f"{(KIND == 'low').mean():.3f}" in text
+    shown = re.search(r"40 labels</td><td>[^<]*</td><td>([\d.]+) ±", text)
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx(said.accuracy, abs=said.standard_error)
+
+
+def test_a_warning_is_shown_once(folder: Path, capsys: Any) -> None:
+    np.save(folder / "wide.npy", np.random.default_rng(1).standard_normal((90, 120)))
+    words = [folder / "wide.npy", folder / "y.npy", "--labels", 40, "--html", folder / "w.html"]
+    assert main(["report", *map(str, words)]) == 0
+    assert capsys.readouterr().err.count("can't judge") == 1
+
+
 def test_a_table_comes_through_standard_input(monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO(FRAME.to_csv(index=False)))
     found = answer(

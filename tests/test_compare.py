@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import stats
 
-from hmmtheory import Population, compare, head_risk, optimal_ridge
+from hmmtheory import Population, compare, head_risk, optimal_ridge, predict_accuracy
 from hmmtheory.practice.compare import Comparison
 
 P = 30
@@ -115,3 +115,25 @@ def test_features_that_stand_still_cost_what_guessing_the_mean_does(n: int) -> N
     # The mean of n labels misses a new one by its variance and a share of 1/n.
     assert found.baseline == pytest.approx(label.var(ddof=1) * (1 + 1 / n), rel=1e-12)
     assert found.risk[0] == pytest.approx(found.baseline, rel=1e-9)
+
+
+def test_classes_are_compared_by_squares_of_ones_and_zeros_and_have_an_accuracy() -> None:
+    views, label = draw(300, 77)
+    kinds = np.array(["a", "b"])[(label > 0.2).astype(int)]
+    found = compare(views, kinds, 100)
+    ones = np.column_stack([kinds == "a", kinds == "b"]).astype(float)
+    plain = compare(views, ones, 100)
+    assert_allclose(found.risk, plain.risk, rtol=1e-12)
+    assert plain.accuracy is None
+    expected = [predict_accuracy(x, kinds, 100).accuracy for x in views.values()]
+    assert_allclose(found.accuracy, expected, rtol=1e-12)
+    assert list(found.to_frame().columns[-2:]) == ["accuracy", "accuracy_error"]
+    assert "accuracy" in str(found)
+    # Whole numbers are classes only where that is said; booleans always are.
+    codes = (label > 0.2).astype(int)
+    with pytest.warns(UserWarning, match="whole numbers of 2 different values"):
+        assert compare(views, codes, 100).accuracy is None
+    assert_allclose(compare(views, codes, 100, classes=True).accuracy, expected, rtol=1e-12)
+    assert_allclose(compare(views, label > 0.2, 100).accuracy, expected, rtol=1e-12)
+    with pytest.raises(ValueError, match="classes must be True or False"):
+        compare(views, codes, 100, classes="yes")  # type: ignore[arg-type]

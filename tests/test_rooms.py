@@ -57,13 +57,16 @@ MAY_IMPORT = {
     "practice.head": TOOLS | {"practice.classes"},
     "practice._estimator": TOOLS | {"practice.features"},
     "practice.compare": TOOLS
-    | {"moments", "practice._path", "practice.classes", "practice.features"},
+    | {"moments", "practice._path", "practice.classes", "practice.features"}
+    | {"practice.accuracy"},
     "practice.files": set(),
     "practice.report": TOOLS
-    | {"curves", "practice.features", "practice.diagnosis", "practice.recommend"},
+    | {"curves", "practice.features", "practice.diagnosis", "practice.recommend"}
+    | {"practice.accuracy", "practice.classes"},
     "practice.command": {
         "_bulk",
         "practice.accuracy",
+        "practice.classes",
         "practice.compare",
         "practice.diagnosis",
         "practice.features",

@@ -40,6 +40,15 @@ def as_classes(name: str, value: Any, n_rows: int | None = None) -> tuple[list[A
     return names.tolist(), codes.ravel()
 
 
+def are_names(labels: Any) -> bool:
+    """Whether every label is a string or a boolean, and so a class without being said to be."""
+    try:
+        entries = np.asarray(labels, dtype=object).ravel()
+    except Exception:
+        return False  # what it is wrong with is said where it is read
+    return entries.size > 0 and all(isinstance(one, (str, bool, np.bool_)) for one in entries)
+
+
 def one_hot(codes: NDArray[Any], count: int) -> FloatArray:
     """Return a 1 for the class of each row and zeros for the others (N, K)."""
     return np.asarray(np.eye(count)[codes])

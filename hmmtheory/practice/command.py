@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import re
 import shlex
 import sys
 import warnings
@@ -17,6 +18,7 @@ import pandas as pd
 
 from hmmtheory._bulk import chunks_of
 from hmmtheory.practice.accuracy import predict_accuracy
+from hmmtheory.practice.classes import as_classes, one_hot
 from hmmtheory.practice.compare import compare
 from hmmtheory.practice.diagnosis import diagnose
 from hmmtheory.practice.features import predict_risk
@@ -33,7 +35,8 @@ examples:
   hmmtheory predict   states.npy ratings.npy --labels 200
   hmmtheory predict   table.csv --label species --labels 200
   hmmtheory predict   states.npy ratings.npy --labels 200 --unlabelled more.npy
-  hmmtheory recommend table.parquet --label price --target 0.4 --json
+  hmmtheory recommend table.parquet --label price --target-r2 0.4 --json
+  hmmtheory recommend table.csv --label species --target-accuracy 0.9
   hmmtheory compare   ten=layer10.npy last=layer30.npy ratings.npy --labels 200
   hmmtheory report    states.npz:layer20 ratings.csv --labels 200 --html head.html
 
@@ -76,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.simplefilter("ignore")
         for kind in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", kind)
-        warnings.showwarning = _show_warning
+        warnings.showwarning = _said_once()
         try:
             data = _read(options)
             status, text, found = _COMMANDS[options.command](options, data, words)
@@ -92,8 +95,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _show_warning(message: Any, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def _said_once() -> Callable[..., None]:
+    """Return what shows a warning, unless one that differs in numbers alone was shown."""
+    said = set()
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        kind = re.sub(r"\d+", "#", str(message))
+        if kind not in said:
+            said.add(kind)
+            print(f"warning: {message}", file=sys.stderr)
+
+    return show
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -136,7 +148,11 @@ def _parser() -> argparse.ArgumentParser:
             one.add_argument("--ridge", default="optimal", help="a penalty, or optimal")
             one.add_argument("--sizes", type=int, nargs="+", metavar="P", help="first P features")
         if name == "recommend":
-            one.add_argument("--target", type=float, metavar="T", help="squared error to reach")
+            goal = one.add_mutually_exclusive_group()
+            goal.add_argument("--target", type=float, metavar="T", help="squared error to reach")
+            goal.add_argument("--target-r2", type=float, metavar="R", help="R² to reach")
+            said_of_goal = "accuracy to reach; makes the labels classes"
+            goal.add_argument("--target-accuracy", type=float, metavar="A", help=said_of_goal)
         if name == "report":
             one.add_argument("--html", required=True, metavar="FILE", help="where the page goes")
     return parser
@@ -157,6 +173,11 @@ def _read(options: argparse.Namespace) -> _Data:
     labels = choose(source, where, options.label)
     if len(table) != len(labels):
         raise ValueError(f"{where} must have the {len(table)} rows of {place}; got {len(labels)}")
+    return _Data(as_numbers(table, place), *_answers(options, labels, where))
+
+
+def _answers(options: argparse.Namespace, labels: Any, where: str) -> tuple[Any, bool]:
+    """Return the labels, and whether they are classes."""
     text = isinstance(labels, pd.DataFrame) and not all(
         pd.api.types.is_numeric_dtype(kind) for kind in labels.dtypes
     )
@@ -168,8 +189,8 @@ def _read(options: argparse.Namespace) -> _Data:
         column = labels.iloc[:, 0] if isinstance(labels, pd.DataFrame) else labels[:, 0]
         if not options.classes:
             print("labels are not numbers: taken as classes", file=sys.stderr)
-        return _Data(as_numbers(table, place), column, True)
-    return _Data(as_numbers(table, place), as_numbers(labels, where), False)
+        return column, True
+    return as_numbers(labels, where), False
 
 
 def _read_several(options: argparse.Namespace) -> _Data:
@@ -180,7 +201,7 @@ def _read_several(options: argparse.Namespace) -> _Data:
             raise ValueError(f"each of the features must be NAME=FILE, once; got {word!r}")
         tables[name] = as_numbers(choose(read_table(place), place, options.column), place)
     place = options.labels_file
-    return _Data(tables, as_numbers(choose(read_table(place), place, options.label), place), False)
+    return _Data(tables, *_answers(options, choose(read_table(place), place, options.label), place))
 
 
 def _are_names(labels: Any) -> bool:
@@ -191,11 +212,6 @@ def _are_names(labels: Any) -> bool:
 
 def _planned(options: argparse.Namespace, data: _Data) -> int:
     return len(data.features) if options.labels is None else int(options.labels)
-
-
-def _only_numbers(options: argparse.Namespace, data: _Data) -> None:
-    if data.classes:
-        raise ValueError("labels must be numbers here; predict takes classes")
 
 
 def _unlabelled(options: argparse.Namespace, data: _Data) -> Any:
@@ -219,9 +235,11 @@ Answer = tuple[int, str, Any]
 
 
 def _diagnose(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
-    _only_numbers(options, data)
-    more = _unlabelled(options, data)
-    found = diagnose(data.features, data.labels, options.labels, rng=0, unlabelled=more)
+    more, labels = _unlabelled(options, data), data.labels
+    if data.classes:
+        names, codes = as_classes("labels", labels)
+        labels = one_hot(codes, len(names))
+    found = diagnose(data.features, labels, options.labels, rng=0, unlabelled=more)
     findings = [plain(one._asdict()) for one in found.findings]
     return int(not found.trusted), str(found), {"verdict": found.verdict, "findings": findings}
 
@@ -240,25 +258,26 @@ def _predict(options: argparse.Namespace, data: _Data, words: list[str]) -> Answ
 
 
 def _recommend(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
-    _only_numbers(options, data)
+    if data.classes and options.target_accuracy is None:
+        raise ValueError("labels must be numbers here, or --target-accuracy given for classes")
     more = _unlabelled(options, data)
     found = recommend(
-        data.features, data.labels, options.labels, options.target, unlabelled=more, rng=0
-    )
+        data.features, data.labels, options.labels, options.target, unlabelled=more, rng=0,
+        target_r2=options.target_r2, target_accuracy=options.target_accuracy,
+    )  # fmt: skip
     missed = found.target is not None and found.labels_needed is None
     return int(missed), str(found), plain(found)
 
 
 def _compare(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
     n = len(data.labels) if options.labels is None else int(options.labels)
-    found = compare(data.features, data.labels, n)
+    found = compare(data.features, data.labels, n, classes=data.classes)
     return 0, str(found), plain(found)
 
 
 def _report(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
-    _only_numbers(options, data)
     call = shlex.join(["hmmtheory", *words])
-    page = report_html(data.features, data.labels, options.labels, call)
+    page = report_html(data.features, data.labels, options.labels, call, classes=data.classes)
     Path(options.html).write_text(page, encoding="utf-8")
     return 0, f"written to {options.html}", {"html": options.html, "bytes": len(page.encode())}
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hmmtheory._checks import FloatArray, as_count, as_rng
+from hmmtheory._checks import FloatArray, as_count, as_flag, as_rng
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.moments import Moments
 from hmmtheory.practice._path import ridge_path
-from hmmtheory.practice.classes import as_classes
+from hmmtheory.practice.accuracy import predict_accuracy
+from hmmtheory.practice.classes import are_names, as_classes, one_hot
 from hmmtheory.practice.features import Pool
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ class Comparison:
         How probable it is that each has the least risk, in the normal approximation.
     baseline : float
         The risk of predicting the training mean.
+    accuracy, accuracy_error : ndarray, shape (k,), or None
+        If the labels are classes, the predicted accuracy of each head and its standard error; the
+        risk is then the squared error of ones and zeros, one for each class.
     """
 
     names: tuple[str, ...]
@@ -53,6 +57,8 @@ class Comparison:
     difference_error: FloatArray
     chance_best: FloatArray
     baseline: float
+    accuracy: FloatArray | None = None
+    accuracy_error: FloatArray | None = None
 
     @property
     def best(self) -> str:
@@ -74,6 +80,8 @@ class Comparison:
             },
             index=pd.Index(self.names, name="features"),
         )
+        if self.accuracy is not None:
+            table["accuracy"], table["accuracy_error"] = self.accuracy, self.accuracy_error
         return table.sort_values("risk", kind="stable")
 
     def __repr__(self) -> str:
@@ -116,6 +124,8 @@ def compare(
     n_samples: int,
     groups: Any = None,
     rng: Any = 0,
+    *,
+    classes: bool = False,
 ) -> Comparison:
     r"""Compare frozen features of the same rows by the head that each will carry on n labels.
 
@@ -128,13 +138,15 @@ def compare(
     representations : mapping of str to array_like, each of shape (N, p)
         Features by name: models, layers, poolings; the p may differ.
     labels : array_like, shape (N, q) or (N,)
-        Labels of the rows, as numbers.
+        Labels of the rows: numbers, or strings, categories or booleans, which are classes.
     n_samples : int
         n >= 2, the number of labels of the heads to come; N does not limit it.
     groups : array_like, shape (N,), optional
         Whose row it is: rows of one person err together.
     rng : int, Generator, SeedSequence or None
         Draws for the chance of being best.
+    classes : bool
+        Whether whole numbers are classes, too.
 
     Returns
     -------
@@ -166,15 +178,13 @@ def compare(
     if len(counts) > 1:
         shapes = ", ".join(f"{name} {np.shape(features)}" for name, features in given.items())
         raise ValueError(f"representations must have the same rows; got shapes {shapes}")
-    pools = {}
-    for name, features in given.items():
-        try:
-            pools[str(name)] = Pool.of(features, labels, None, "given", None)
-        except ValueError as error:
-            said = str(error)
-            if said.startswith("responses"):
-                raise ValueError(f"labels{said.removeprefix('responses')}") from error
-            raise ValueError(f"representations[{name!r}]: {said}") from error
+    numbers, kinds = labels, None
+    if as_flag("classes", classes) or are_names(labels):
+        kinds, codes = as_classes("labels", labels, counts.pop()[0])
+        if len(kinds) < 2:
+            raise ValueError(f"labels must be of two classes at least; got {kinds} alone")
+        numbers = one_hot(codes, len(kinds))
+    pools = _pools(given, numbers)
     count = next(iter(pools.values())).x.shape[0]
     if count < 8:
         raise ValueError(f"representations must have at least 8 rows; got {count}")
@@ -192,6 +202,7 @@ def compare(
     draws = risk + as_rng(rng).standard_normal((_DRAWS, risk.size)) @ root.T
     winners = np.bincount(draws.argmin(axis=1), minlength=risk.size)
     y = next(iter(pools.values())).y
+    heads = [] if kinds is None else [predict_accuracy(one, labels, n) for one in given.values()]
     return Comparison(
         names=tuple(pools),
         n_samples=n,
@@ -201,7 +212,23 @@ def compare(
         difference_error=np.sqrt(spread),
         chance_best=winners / _DRAWS,
         baseline=float(y.var(axis=0, ddof=1).sum()) * (1 + 1 / n),
+        accuracy=np.array([head.accuracy for head in heads]) if heads else None,
+        accuracy_error=np.array([head.standard_error for head in heads]) if heads else None,
     )
+
+
+def _pools(given: Mapping[str, Any], labels: Any) -> dict[str, Pool]:
+    """Return the rows of each representation; what is wrong with them is said by its name."""
+    pools = {}
+    for name, features in given.items():
+        try:
+            pools[str(name)] = Pool.of(features, labels, None, "given", None)
+        except ValueError as error:
+            said = str(error)
+            if said.startswith("responses"):
+                raise ValueError(f"labels{said.removeprefix('responses')}") from error
+            raise ValueError(f"representations[{name!r}]: {said}") from error
+    return pools
 
 
 def _errors(pool: Pool, n: int) -> FloatArray:

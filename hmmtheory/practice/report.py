@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hmmtheory._checks import FloatArray, as_count, as_rows
+from hmmtheory._checks import FloatArray, as_count, as_flag, as_rows
 from hmmtheory.curves import RiskCurve
+from hmmtheory.practice.accuracy import Pilot
+from hmmtheory.practice.classes import are_names, one_hot
 from hmmtheory.practice.diagnosis import Diagnosis, diagnose
 from hmmtheory.practice.features import predict_risk
 from hmmtheory.practice.recommend import Recommendation, recommend
@@ -34,7 +36,7 @@ table { border-collapse: collapse; } td, th { padding: .2rem .8rem .2rem 0; text
 
 
 class _Facts(NamedTuple):
-    """What the page says."""
+    """What the page says; of classes also how accurate (3, budgets) heads will be, with errors."""
 
     n: int
     advice: Recommendation
@@ -43,9 +45,18 @@ class _Facts(NamedTuple):
     best: RiskCurve
     budgets: list[int]
     risks: FloatArray
+    accuracy: FloatArray | None
+    guess: float
 
 
-def report_html(features: Any, responses: Any, n_samples: int | None = None, call: str = "") -> str:
+def report_html(
+    features: Any,
+    responses: Any,
+    n_samples: int | None = None,
+    call: str = "",
+    *,
+    classes: bool = False,
+) -> str:
     r"""Return one HTML page on a head of n labels: verdict, learning curve, sizes, findings.
 
     The page needs no network, follows the reader's light or dark theme, and is under 1 MB.
@@ -55,11 +66,13 @@ def report_html(features: Any, responses: Any, n_samples: int | None = None, cal
     features : array_like, shape (N, P)
         Frozen features of labelled rows, an array or a DataFrame.
     responses : array_like, shape (N, q) or (N,)
-        Their labels, as numbers.
+        Their labels: numbers, or strings, categories or booleans, which are classes.
     n_samples : int, optional
         n >= 2, the number of labels planned for; N if omitted.
     call : str
         The command that makes this page again, shown at its end.
+    classes : bool
+        Whether whole numbers are classes, too.
 
     Returns
     -------
@@ -81,6 +94,10 @@ def report_html(features: Any, responses: Any, n_samples: int | None = None, cal
     """
     if not isinstance(call, str):
         raise ValueError(f"call must be a text; got {call!r}")
+    pilot = None
+    if as_flag("classes", classes) or are_names(responses):
+        pilot = Pilot.of(features, responses)
+        responses = one_hot(pilot.codes, len(pilot.names))
     x, y = as_rows(features, responses)
     n = x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
     whole = [x.shape[1]]
@@ -96,6 +113,8 @@ def report_html(features: Any, responses: Any, n_samples: int | None = None, cal
             best=predict_risk(features, responses, n, ridge="optimal"),
             budgets=budgets,
             risks=np.array(risks),
+            accuracy=pilot and np.array(pilot.accuracies(budgets, None, 0)),
+            guess=pilot.baseline if pilot else float("nan"),
         ),
         call,
     )
@@ -105,20 +124,33 @@ def _page(facts: _Facts, call: str) -> str:
     n, advice = facts.n, facts.advice
     risk, error = float(facts.risks[facts.budgets.index(n)]), advice.standard_error
     total = advice.baseline
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("without features", f"{total:.3g}"),
         (f"all features, best ridge, {n} labels", f"{risk:.3g} ± {error:.2g}"),
         (f"the same, {2 * n} labels", f"{float(facts.risks[facts.budgets.index(2 * n)]):.3g}"),
         ("the same, unlimited labels", f"{advice.floor:.3g}"),
     ]
-    table = "".join(f"<tr><td>{escape(a)}</td><td>{escape(b)}</td></tr>" for a, b in rows)
+    heads = "<th>squared error</th>"
+    if facts.accuracy is not None:
+        heads += "<th>accuracy</th>"
+        shown = [
+            f"{accuracy:.3f} ± {error:.2g}"
+            for accuracy, error, *_ in (
+                facts.accuracy[:, facts.budgets.index(labels)] for labels in (n, 2 * n)
+            )
+        ]
+        rights = [f"{facts.guess:.3f}", *shown, ""]
+        rows = [(*row, right) for row, right in zip(rows, rights, strict=True)]
+    cells = ("".join(f"<td>{escape(one)}</td>" for one in row) for row in rows)
+    table = "".join(f"<tr>{row}</tr>" for row in cells)
     findings = escape(str(facts.findings))
     parts = [
         f"<h1>A linear head on {n} labels</h1>",
         f'<p class="verdict">{escape(facts.findings.verdict)}</p>',
         f"<p>{escape(str(advice))}</p>",
-        f"<table><tr><th></th><th>squared error</th></tr>{table}</table>",
+        f"<table><tr><th></th>{heads}</tr>{table}</table>",
         "<h2>What more labels buy</h2>",
+        *([] if facts.accuracy is None else [_figure(*_rights(facts))]),
         _figure(*_learning(facts)),
         "<h2>What the number of features does</h2>",
         _figure(*_sizes(facts)),
@@ -179,6 +211,26 @@ def _learning(facts: _Facts) -> tuple[Any, str]:
     return axes.figure, said
 
 
+def _rights(facts: _Facts) -> tuple[Any, str]:
+    """Draw the accuracy against n."""
+    assert facts.accuracy is not None
+    axes, budgets = _axes(), np.array(facts.budgets)
+    accuracy, error = facts.accuracy[:2]
+    band = (accuracy - 1.96 * error).clip(0, 1), (accuracy + 1.96 * error).clip(0, 1)
+    axes.fill_between(budgets, *band, color=_BLUE, alpha=0.2, linewidth=0)
+    axes.semilogx(budgets, accuracy, color=_BLUE, linewidth=2)
+    axes.axhline(facts.guess, color=_INK, linewidth=1, linestyle=":")
+    axes.plot([facts.n], [accuracy[facts.budgets.index(facts.n)]], "o", color=_BLUE)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("labels", color=_INK)
+    axes.set_ylabel("accuracy", color=_INK)
+    return axes.figure, (
+        "Predicted accuracy of a head on all features with the best ridge. The dot is your plan, "
+        "the band what this pilot leaves open (±1.96 standard errors), dotted: always guessing the "
+        "most frequent class. The errors below are squares of ones and zeros, one for each class."
+    )
+
+
 def _sizes(facts: _Facts) -> tuple[Any, str]:
     """Draw the risk against the number of features, with and without ridge."""
     axes, base = _axes(), facts.advice.baseline
@@ -193,10 +245,15 @@ def _sizes(facts: _Facts) -> tuple[Any, str]:
     axes.set_ylim(0, top)
     axes.set_xlabel("first p features", color=_INK)
     axes.legend(frameon=False, labelcolor=_INK)
+    peak = (
+        "Where p nears the number of labels (dashed), a head without ridge leaves the picture: "
+        "that is the peak of double descent."
+        if facts.n <= facts.plain.sizes[-1]
+        else "There are more labels than features, and so no peak of double descent."
+    )
     return axes.figure, (
         f"Predicted error with {facts.n} labels when the head sees the first p features. Dotted: "
-        "no features. Where p nears the number of labels (dashed), a head without ridge leaves the "
-        "picture: that is the peak of double descent."
+        f"no features. {peak}"
     )
 
 
