@@ -180,7 +180,9 @@ class Benchmarks(SphinxDirective):
             if value is None:
                 return "–"
             if isinstance(value, float):
-                return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:,.3g}"
+                if abs(value) >= 1000:
+                    return f"{float(f'{value:.3g}'):,.0f}"
+                return f"{value:.1e}" if 0 < abs(value) < 1e-3 else f"{value:.3g}"
             return f"{value:,}" if isinstance(value, int) else str(value)
 
         heads = list(found[0])
