@@ -150,3 +150,20 @@ def test_an_empty_block_of_dask_is_no_row() -> None:
             whole = predict_risk(X, Y, 30, [6], unlabelled=MORE[1:]).risk
             found = predict_risk(X, Y, 30, [6], unlabelled=rows).risk
             assert_allclose(found, whole, rtol=1e-10)
+
+
+def test_what_was_changed_in_a_private_map_is_seen(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    rows = rng.standard_normal((3000, 4))
+    np.save(tmp_path / "rows.npy", rows)
+    private = np.load(tmp_path / "rows.npy", mmap_mode="c")
+    private[:] = 2.0 * rows + 5.0
+    for _ in range(2):  # reading does not give back what no file holds
+        found = bulk.of_chunks(bulk._slices(private), rows[:2])
+        assert found.mean == pytest.approx(2 * rows.mean(axis=0) + 5, rel=1e-12)
+    read = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    for _ in range(2):
+        found = bulk.of_chunks(bulk._slices(read), rows[:2])
+        assert found.mean == pytest.approx(rows.mean(axis=0), rel=1e-10)
+        scatter = (rows - rows.mean(axis=0)).T @ (rows - rows.mean(axis=0))
+        assert found.root.T @ found.root == pytest.approx(scatter, rel=1e-10, abs=1e-9)

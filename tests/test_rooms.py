@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "_checks": set(),
     "_trials": CHECKS,
     "_linalg": CHECKS,
-    "_bulk": CHECKS,
+    "_bulk": CHECKS | {"_trials"},
     "gaussian_hmm": TOOLS,
     "categorical_hmm": TOOLS,
     "representations": TOOLS,
