@@ -46,14 +46,14 @@ PRINT = """
 html { font-size: 11px; }
 body { font-size: 9.2pt; line-height: 1.35; padding: 0; }
 h1 { font-size: 18pt; } h2 { font-size: 13pt; } h3 { font-size: 11pt; }
-h1, h2, h3 { margin: 1.2em 0 0.5em; break-after: avoid; }
+h1, h2, h3 { margin: 1.2em 0 0.5em; break-after: avoid; break-inside: avoid; }
 p { margin-bottom: 0.6em; }
 figure, .admonition, table, mjx-container { break-inside: avoid; }
 figure, .admonition { margin-top: 0.8em; margin-bottom: 0.8em; }
 pre { white-space: pre-wrap !important; font-size: 8pt; padding: 0.4em 0.6em; }
 img { max-width: 100% !important; max-height: 66mm; width: auto !important; height: auto; }
 table { font-size: 7pt; } th, td { padding: 1px 3px !important; }
-figure :is(figcaption, p, span) { color: #222 !important; font-size: 8.5pt; }
+figure :is(figcaption, p, span) { color: #222; font-size: 8.5pt; font-weight: 400 !important; }
 .toggle-hidden > *, .dropdown > * { display: revert !important; visibility: visible !important;
   opacity: 1 !important; height: auto !important; }
 """
