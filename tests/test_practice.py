@@ -223,6 +223,13 @@ def test_an_impossible_target_is_said_to_be_so() -> None:
     found = recommend(x, y, 40, target=0.5, sizes=[24], order="given", rng=0)
     assert found.labels_needed is None
     assert "beyond what more labels can reach" in str(found)
+    # The floor is known only roughly: a target just below it may be reached after all.
+    near = recommend(x, y, 40, target=0.999 * found.floor, sizes=[24], order="given", rng=0)
+    assert near.labels_needed is None
+    low, high = near.labels_interval
+    assert high is None
+    assert low is not None
+    assert predict_risk(x, y, low, [24], "optimal").risk[0] > near.floor
     poor = recommend(x, y, 40, target=1.01 * float(y.var(axis=0, ddof=1).sum()), rng=0)
     assert "no better than guessing" in str(poor)
     assert poor.labels_needed == 2
