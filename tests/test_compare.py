@@ -137,3 +137,13 @@ def test_classes_are_compared_by_squares_of_ones_and_zeros_and_have_an_accuracy(
     assert_allclose(compare(views, label > 0.2, 100).accuracy, expected, rtol=1e-12)
     with pytest.raises(ValueError, match="classes must be True or False"):
         compare(views, codes, 100, classes="yes")  # type: ignore[arg-type]
+
+
+def test_where_no_feature_helps_the_risk_is_that_of_the_mean_without_the_row() -> None:
+    rng = np.random.default_rng(78)
+    y = rng.standard_normal(9)
+    found = compare({k: rng.standard_normal((9, 1)) for k in "abc"}, y, 8)
+    alone = np.mean([(y[k] - np.delete(y, k).mean()) ** 2 for k in range(9)])
+    assert (found.risk <= alone * (1 + 1e-9)).all()
+    still = compare({"a": np.zeros((9, 1)), "b": np.zeros((9, 1))}, y, 8)
+    assert_allclose(still.risk, alone, rtol=1e-9)

@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import hmmtheory
 from hmmtheory import fit_head, simulate_head_risk
-from hmmtheory.practice.head import LinearHead
+from hmmtheory.practice.head import LinearHead, left_out
 
 
 def rows(n: int = 40, p: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -199,3 +199,14 @@ def test_where_nothing_varies_or_one_group_owns_all_the_mean_is_the_answer() -> 
     owned = LinearHead().fit(x, y, groups=np.zeros(40, int))
     assert np.isinf(owned.ridge_)
     assert owned.predict(x) == pytest.approx(np.full(40, y.mean()))
+
+
+def test_a_group_that_alone_knows_a_direction_says_nothing_without_ridge() -> None:
+    rng = np.random.default_rng(15)
+    x = np.column_stack([rng.standard_normal(12), np.r_[1.0, -1.0, np.zeros(10)]])
+    x -= x.mean(axis=0)
+    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    y, one = rng.standard_normal((12, 1)), np.ones((12, 1))
+    owner = np.repeat(np.arange(6), 2)
+    assert np.isinf(left_out(u, s, y - y.mean(), one, owner, 0.0))
+    assert np.isfinite(left_out(u, s, y - y.mean(), one, owner, 0.1))

@@ -108,3 +108,13 @@ def test_models_of_other_labels_are_refused() -> None:
         price_of_features([one, Moments([1.0], [[0.6, 0.1]], np.eye(2))], 10)
     with pytest.raises(ValueError, match="moments must be a Moments"):
         price_of_features([one, 3.0], 10)
+
+
+@pytest.mark.filterwarnings("error")
+def test_where_nothing_is_left_a_feature_is_worth_nothing() -> None:
+    none = np.zeros((1, 1))
+    heads = (np.ones((1, 1)), np.array([[1.0], [0.0]]), np.array([[1.0], [0.0], [0.0]]))
+    moments = [Moments(np.ones(len(head)), head, none) for head in heads]
+    found = price_of_features(moments, 10)
+    assert_allclose(found.worth, 0.0)
+    assert np.isfinite(found.price).all()
