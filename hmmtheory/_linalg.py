@@ -36,8 +36,9 @@ _HEAVY = {True: 1e-6, False: 1e-5}
 #: Equal-length columns with a smaller reciprocal condition number are factorised with exact
 #: products: plain LAPACK leaves eps over this, 1e-9 or so.
 _ILL = 1e-6
-#: Equal rows are copies if some column has at least this share of the different rows as values.
-_COPIED = 0.5
+#: Equal rows are copies if two columns have at least this share of the different rows as values,
+#: and there are so many of those: fewer values are equal by chance.
+_COPIED, _LEAST = 0.5, 8
 #: Eigenvalues of a Gram matrix above this fraction of the largest are right to 1e-9.
 _GRAM = 1e-6
 #: Beyond this condition number one pass of exact products did not separate the columns.
@@ -274,11 +275,12 @@ def graded_system(x: FloatArray, scales: FloatArray) -> tuple[FloatArray, FloatA
 def distinct_rows(x: FloatArray) -> tuple[NDArray[Any], NDArray[Any], bool]:
     """Return the first of each row's equals, each row's place among those, and if they are copies.
 
-    Equal rows of columns that have few values are no copies: they are drawn again.
+    Equal rows of columns that have few values are no copies: they are drawn again.  One column
+    alone does not tell the two apart.
     """
     _, first, place = np.unique(x, axis=0, return_index=True, return_inverse=True)
-    values = max((np.unique(column).size for column in x.T), default=0)
-    return first, place.ravel(), values >= _COPIED * first.size
+    rich = (np.unique(column).size >= _COPIED * first.size for column in x.T)
+    return first, place.ravel(), first.size >= _LEAST and sum(rich) >= 2
 
 
 def equilibrate(s: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -129,9 +129,9 @@ def uniform_error(
     Where data of equal variances resemble a spectrum least, and the gap n - df₂ is small, the
     error is largest; elsewhere it falls as 1/n.  The constants were fitted to simulations so that
     19 of 20 errors are smaller (``benchmarks/theory_accuracy.py``; empirical).  Beside the
-    threshold it says more, so that no error of a per cent goes unsaid.  It is 0 where R17 is
-    exact.  With one feature more than labels there is none to spare, and what small eigenvalues
-    count as a ridge is added, as a multiple of the ridge.
+    threshold it says more, so that no error of a per cent in those simulations goes unsaid.  It is
+    0 where R17 is exact.  With one feature more than labels there is none to spare, and what small
+    eigenvalues count as a ridge is added, as a multiple of the ridge.
 
     Parameters
     ----------

@@ -111,3 +111,5 @@ def test_the_table_says_what_chapter_12_says_of_it() -> None:
         layers = family == "SmolLM2, layers"
         score = by[family, "H-score"]
         assert all((score[f"regret, N = {size}"] > 5) == layers for size in choosing.PILOTS)
+    ntps = by["Shakespeare, widths", "NTPS"]
+    assert all(ntps[f"regret, N = {size}"] > 50 for size in choosing.PILOTS)

@@ -47,3 +47,15 @@ def test_the_verdict_holds_in_four_cases_of_five(frame: findings.pd.DataFrame) -
     same = trusted[trusted["n"] == trusted["N"]]
     held = (same["error"] <= same["trust"]).mean()
     assert 0.65 <= held <= 0.95
+
+
+def test_the_tables_say_what_chapter_13_says_of_them() -> None:
+    shown = json.loads(findings.SUMMARY.read_text())
+    classes = {row["set"]: row for row in shown["classes"]}["all"]
+    assert 0.5 < classes["logistic head's lead"] < 1.5
+    assert 0 < classes["ours: median"] - classes["power law: median"] < 0.5
+    # And what the page Benchmarks says of the labels that a risk takes.
+    labels = {row["set"]: row for row in shown["labels"]}
+    assert labels["all"]["pmsampsize: median"] > 5
+    assert labels["all"]["90 %"] == "∞"
+    assert labels["tumour area"]["inside the interval"] < 0.5

@@ -114,12 +114,23 @@ def test_copies_do_not_mislead_it_as_they_mislead_ridgecv() -> None:
     ours = LinearHead().fit(twice, labels)
     assert ours.ridge_ > 100 * peer.alpha_
     assert ours.score(fresh, truth) > peer.score(fresh, truth)
-    # Rows of few values are equal by chance: those are left out one by one.
-    coins = np.random.default_rng(7).integers(0, 2, (200, 3)).astype(float)
-    heads = coins.sum(axis=1) + np.random.default_rng(8).standard_normal(200)
-    tops = np.linalg.svd(coins - coins.mean(axis=0), compute_uv=False)[0] ** 2
-    chosen = RidgeCV(alphas=tops * np.logspace(-10, 2, 49)).fit(coins, heads)
-    assert LinearHead().fit(coins, heads).ridge_ == pytest.approx(chosen.alpha_, rel=1e-9)
+    # What was copied is seen in all columns, however few the head reads.
+    short = LinearHead(size=1).fit(twice, labels)
+    assert short.ridge_ == pytest.approx(2 * LinearHead(size=1).fit(x, y).ridge_, rel=1e-9)
+
+
+@pytest.mark.parametrize(("columns", "values"), [(1, 2), (1, 20), (2, 2), (2, 3), (3, 2), (2, 30)])
+def test_rows_of_few_values_are_equal_by_chance_and_left_out_one_by_one(
+    columns: int, values: int
+) -> None:
+    rng = np.random.default_rng(7)
+    coins = rng.integers(0, values, (200, columns)).astype(float)
+    heads = 0.2 * coins.sum(axis=1) / values + rng.standard_normal(200)
+    top = np.linalg.svd(coins - coins.mean(axis=0), compute_uv=False)[0] ** 2
+    grid = top * np.logspace(-10, 2, 49)
+    chosen = RidgeCV(alphas=grid).fit(coins, heads).alpha_
+    found = LinearHead().fit(coins, heads).ridge_
+    assert found == pytest.approx(chosen, rel=1e-9) or (np.isinf(found) and chosen == grid[-1])
 
 
 def test_its_size_is_searched_like_any_parameter_and_it_is_pickled() -> None:

@@ -303,6 +303,15 @@ def test_classes_and_accuracy() -> None:
         recommend(x, kind == "cat", 60, target=0.1, target_r2=0.5)
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_column_of_whole_numbers_has_no_copies() -> None:
+    rng = np.random.default_rng(33)
+    ages = rng.integers(20, 60, (400, 1)).astype(float)
+    y = 0.05 * ages[:, 0] + rng.standard_normal(400)
+    found = recommend(ages, y, 100, sizes=[1])
+    assert found.risk == pytest.approx(y.var() - 0.05**2 * ages.var(), rel=0.1)
+
+
 def test_several_labels_of_one_row_are_one_row() -> None:
     # Three people rate each row; the truth by trained heads on rows that the pilot lacks.
     rng = np.random.default_rng(25)

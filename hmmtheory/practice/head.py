@@ -39,7 +39,7 @@ class LinearHead(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: igno
     ridge : {"loo"} or float
         :math:`\lambda \ge 0`, scikit-learn's ``alpha``: 0 is the head of minimum norm, with the
         peak at p = n - 1; ``"loo"`` takes the one of least leave-one-out error.  Rows of one group,
-        and rows that are copies of each other, are then left out together.
+        or rows that are copies of each other in all columns, are then left out together.
 
     Attributes
     ----------
@@ -51,7 +51,8 @@ class LinearHead(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: igno
 
     Notes
     -----
-    It passes scikit-learn's ``check_estimator``.  A weight of 2 is the same as the row twice.
+    It passes scikit-learn's ``check_estimator``.  A weight of 2 is the same as the row twice
+    (with ``"loo"`` where rows that are equal are copies, and not equal by chance).
     Without ridge, predictions do not depend on the units of the columns for p < n.
 
     Examples
@@ -113,15 +114,16 @@ class LinearHead(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: igno
         size = x.shape[1] if self.size is None else as_count("size", self.size, minimum=0)
         if size > x.shape[1]:
             raise ValueError(f"size must be at most {x.shape[1]}, the columns of X; got {size}")
+        owner = _together(x[counted], None if whose is None else whose[counted])
         x, targets = x[counted, :size], y.reshape(y.shape[0], -1)[counted]
-        weights, whose = weights[counted], None if whose is None else whose[counted]
+        weights = weights[counted]
         root = np.sqrt(weights)[:, None]
         self._mean, self._answer = (np.average(a, axis=0, weights=weights) for a in (x, targets))
         # centre() makes constant columns zero, where a weighted mean would leave rounding.
         seen = centre(x)
         seen = root * (seen - np.average(seen, axis=0, weights=weights))
         told = root * (targets - self._answer)
-        self.ridge_ = self._penalty(seen, told, root, _together(x, whose))
+        self.ridge_ = self._penalty(seen, told, root, owner)
         head = least_squares(seen, told, self.ridge_).T
         flat = y.ndim == 1
         intercept = self._answer - head @ self._mean

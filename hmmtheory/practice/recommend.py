@@ -347,7 +347,7 @@ class _Copies(NamedTuple):
         owner = np.arange(rows) if groups is None else as_classes("groups", groups, rows)[1]
         first, place, copied = distinct_rows(x)
         count = first.size
-        if count > 0.9 * rows or count < 8 or not copied:
+        if count > 0.9 * rows or not copied:
             return pool, cls(1.0, np.zeros(y.shape[1])), owner
         times = np.bincount(place)
         means = np.stack([np.bincount(place, column) for column in y.T], axis=1) / times[:, None]
