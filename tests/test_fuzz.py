@@ -1,6 +1,7 @@
 """No public function answers hostile input with another's error, a NaN or another number."""
 
 import re
+import time
 from typing import Any
 
 import fuzz
@@ -60,3 +61,20 @@ def test_each_other_container_holds_the_same_numbers() -> None:
     assert len(set(names)) == len(names) > 15
     for words, value in fuzz.same_array(array):
         assert np.asarray(value, dtype=object).astype(float).tolist() == array.tolist(), words
+
+
+def spin() -> None:
+    """Keep the processor busy for a second."""
+    start = time.process_time()
+    while time.process_time() < start + 1:
+        pass
+
+
+def test_a_call_that_hangs_is_a_finding_and_one_that_waits_for_others_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fuzz, "PATIENCE", 0.2)
+    table = {"busy": (lambda x: spin(), {"x": 1.0}), "waits": (lambda x: time.sleep(1), {"x": 1.0})}
+    _, findings = fuzz.fuzz(table, 2, seed=0)
+    assert [finding for finding in findings if "takes over 0.2 s" in finding] == findings
+    assert [finding[:4] for finding in findings] == ["busy"]
