@@ -62,6 +62,7 @@ lint: install ## ruff (modules and notebooks) and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 format: install ## let ruff fix and format modules and notebooks
 	$(BIN)/ruff check --fix .

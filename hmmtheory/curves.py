@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from hmmtheory._checks import (
     FloatArray,
@@ -101,6 +101,31 @@ class RiskCurve:
     median: FloatArray | None = None
     high: FloatArray | None = None
     own_error: Callable[[], FloatArray] | None = field(default=None, repr=False)
+
+    if TYPE_CHECKING:  # what callers may pass; the fields say what they read
+
+        def __init__(
+            self,
+            sizes: ArrayLike,
+            risk: ArrayLike,
+            standard_error: ArrayLike,
+            noise: ArrayLike | None = None,
+            bias: ArrayLike | None = None,
+            variance: ArrayLike | None = None,
+            bias_standard_error: ArrayLike | None = None,
+            variance_standard_error: ArrayLike | None = None,
+            per_output: ArrayLike | None = None,
+            n_samples: int = 1,
+            ridge: float = 0.0,
+            ridges: ArrayLike | None = None,
+            n_trials: int = 0,
+            trials: ArrayLike | None = None,
+            label: str = "",
+            low: ArrayLike | None = None,
+            median: ArrayLike | None = None,
+            high: ArrayLike | None = None,
+            own_error: Callable[[], FloatArray] | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         sizes = as_sizes(self.sizes, maximum=np.iinfo(np.int64).max)

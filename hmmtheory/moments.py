@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hmmtheory._bulk import as_bulk
 from hmmtheory._checks import (
@@ -145,6 +146,20 @@ class Moments:
     row_scales: FloatArray | None = None
     residuals: FloatArray | None = None
     pilot: int | None = None
+
+    if TYPE_CHECKING:  # what callers may pass; the fields say what they read
+
+        def __init__(
+            self,
+            eigenvalues: ArrayLike,
+            head: ArrayLike,
+            residual_covariance: ArrayLike,
+            multiplicities: ArrayLike | None = None,
+            kurtosis: float = 0.0,
+            row_scales: ArrayLike | None = None,
+            residuals: ArrayLike | None = None,
+            pilot: int | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         t = as_array("eigenvalues", self.eigenvalues)

@@ -121,11 +121,12 @@ def small_book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     monkeypatch.setattr(notebooks, "execute", execute)
 
-    def build(fresh: bool = False) -> int:
+    def run(fresh: bool = False) -> int:
         ran.clear()
         build.failed = book.run_notebooks(fresh, 2, 10)
         return len(ran)
 
+    build: Any = run
     build.folder = tmp_path
     return build
 

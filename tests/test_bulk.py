@@ -71,7 +71,8 @@ def test_the_population_and_the_advice_take_them_too(tmp_path: Path) -> None:
     for order in ("given", "variance"):
         chosen = [recommend(X, Y, 40, order=order, unlabelled=rows) for rows in (MORE, pieces())]
         assert_allclose(chosen[0].risk, chosen[1].risk, rtol=1e-9)
-        assert_allclose(*(head.estimator.predict(X) for head in chosen), rtol=1e-5)
+        one_head, other_head = (head.estimator.predict(X) for head in chosen)
+        assert_allclose(one_head, other_head, rtol=1e-5)
 
 
 def test_units_columns_that_stand_still_and_a_far_origin(tmp_path: Path) -> None:

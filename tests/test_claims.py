@@ -82,7 +82,7 @@ def test_every_system_of_the_book_hands_over_its_curve() -> None:
     assert {c.n for c in found if c.system == "Gaussian chain, prompts"} == {40, 60, 200}
 
 
-def test_what_is_glued_is_found(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_glued_is_found(tmp_path) -> None:
     record = {"system": "toy", "n": 9, "none": 1.0, "total": 1.0, "sizes": [1], "theory": [1.0],
               "measured": [1.0], "error": [0.1], "noise": [0.5]}  # fmt: skip
     output = v4.new_output(

@@ -133,7 +133,7 @@ def test_a_table_comes_through_standard_input(monkeypatch: Any, capsys: Any) -> 
     np.testing.assert_allclose(found["risk"], expected, rtol=1e-9)
 
 
-def change(folder: Path, row: int, column: str, value: object) -> Path:
+def change(folder: Path, row: int, column: str, value: Any) -> Path:
     frame = FRAME.drop(columns="kind").astype(object)
     frame.loc[row, column] = value
     path = folder / f"{column}{row}{value}.csv".replace("/", "")

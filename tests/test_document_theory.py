@@ -1,5 +1,7 @@
 """One long document: the equations solved another way, their limits, and simulation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -32,7 +34,7 @@ def dense_risk(chain, model, response, n, ridge):
     gy = {k: v.T @ state(k) @ v + (k == 0) * label for k in lags}
 
     def solved(epsilon):
-        g = np.eye(n)
+        g: Any = np.eye(n)
         for _ in range(5_000):
             c = {k: np.trace(g, k) for k in lags}
             h = sum(c[k] * gx[k] for k in lags)

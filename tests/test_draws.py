@@ -1,5 +1,7 @@
 """The law of one draw's risk, against heads that are trained one by one."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -72,12 +74,12 @@ def test_the_law_is_that_of_trained_heads(n, spectrum, outputs):
     assert law.exact
     risks = trained(pop, n, 2_000, seed=1)
     # Where quantiles are read off draws, these are a sample themselves.
-    other = law.cdf if outputs == 1 else law.sample(10_000, rng=5)
-    assert stats.kstest(risks, other).pvalue > 1e-3
+    same: Any = law.cdf if outputs == 1 else law.sample(10_000, rng=5)
+    assert stats.kstest(risks, same).pvalue > 1e-3
     # A test that can fail: the law of six labels more is another.
-    other = risk_distribution(pop, n + 6)
+    longer: Any = risk_distribution(pop, n + 6)
     if abs(len(spectrum) - n) < 10:
-        assert stats.kstest(risks, other.cdf).pvalue < 1e-6
+        assert stats.kstest(risks, longer.cdf).pvalue < 1e-6
 
 
 @pytest.mark.parametrize(("n", "spectrum", "outputs"), EXACT)
@@ -157,14 +159,16 @@ def test_draws_without_noise_scatter_as_much_as_the_law_says():
     drawn = law.sample(20_000, rng=0)
     assert drawn.mean() == pytest.approx(law.mean, abs=4 * law.std / np.sqrt(drawn.size))
     kurtosis = stats.kurtosis(drawn, fisher=False)
-    assert drawn.std() == pytest.approx(law.std, rel=2 * np.sqrt((kurtosis - 1) / drawn.size))
+    assert drawn.std() == pytest.approx(
+        law.std, rel=2 * float(np.sqrt((kurtosis - 1) / drawn.size))
+    )
 
 
 def test_no_feature_leaves_no_chance():
     empty = Population(np.empty((0, 0)), np.empty((0, 2)), 3.0 * np.eye(2))
     law = risk_distribution(empty, 5)
     assert law.exact
-    assert_allclose([law.mean, law.median, law.quantile(0.9)], 6.0)
+    assert_allclose([law.mean, law.median, float(law.quantile(0.9))], 6.0)
     assert law.std == 0.0
     assert_allclose(law.sample(3, rng=0), 6.0)
 

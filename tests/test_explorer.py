@@ -39,8 +39,8 @@ def package(model: Model) -> tuple[int, int, float, float, float]:
 
 
 def package_risk(model: Model, sizes: Any) -> Any:
-    dim, n_samples, *rest = package(model)
-    return balanced_risk(dim, n_samples, sizes, *rest, model["ridge"])
+    dim, n_samples, rho, noise, unseen = package(model)
+    return balanced_risk(dim, n_samples, sizes, rho, noise, unseen, model["ridge"])
 
 
 def draw(count: int, seed: int) -> list[Model]:

@@ -1,6 +1,7 @@
 """The Kalman filter as a language model, against conditioning of the joint Gaussian."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ def joint_covariance(chain, length):
     for _ in range(4000):
         stationary += chain.noise_std**2 * power.T @ power
         power = power @ chain.transition
-    blocks = [[None] * length for _ in range(length)]
+    blocks: Any = [[None] * length for _ in range(length)]
     for i in range(length):
         for j in range(i, length):
             blocks[i][j] = stationary @ np.linalg.matrix_power(chain.transition, j - i)

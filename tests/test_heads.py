@@ -1,5 +1,7 @@
 """Trained heads against other solvers, and the nested path against dense formulas."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -112,7 +114,7 @@ def test_every_head_of_the_nested_path_equals_its_dense_formula(
         head = back @ y
         # Near p = n the smallest singular value of X costs digits.
         size = max(1.0, float(np.square(back).sum()))
-        near = {"rtol": 1e-9, "atol": 1e-11 * size}
+        near: Any = {"rtol": 1e-9, "atol": 1e-11 * size}
         assert_allclose(fit.readout, wp @ head, **near)
         assert_allclose(fit.squared_norm, (head**2).sum(axis=0), **near)
         spread = back @ back.T

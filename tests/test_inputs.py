@@ -71,7 +71,7 @@ def test_columns_of_several_number_types_are_numbers(backend: Any) -> None:
         np.asfortranarray(X),
         np.ma.array(X),
         np.ma.array(X, mask=np.zeros_like(X, dtype=bool)),
-        memoryview(X),
+        memoryview(X),  # type: ignore[arg-type] # typed as no buffer before Python 3.12
         Tensor(X),
         NAMED,
         NAMED.astype(object),
@@ -187,7 +187,7 @@ def test_another_librarys_own_words_are_kept() -> None:
         ({"ridge": 10**5000}, "^ridge must be a number .* an object of type int"),
         ({"order": "alphabet"}, "^order must be one of 'given', 'variance', 'random'; got 'alph"),
         ({"rows": ["gaussian"]}, r"^rows must be one of .*; got \['gaussian'\]"),
-        ({"sizes": np.ma.array([1, 2], mask=[0, 1])}, "^sizes must have no missing values"),
+        ({"sizes": np.ma.array([1, 2], mask=[False, True])}, "^sizes must have no missing values"),
         ({"sizes": [1, 4]}, "^sizes must lie between 0 and the number of features, 3; got 1 to 4"),
     ],
 )
@@ -217,7 +217,8 @@ def test_what_is_not_one_number_is_no_number_and_no_count(value: Any) -> None:
 def test_numbers_of_any_type_are_one() -> None:
     for value in (2, 2.0, np.float16(2), np.int8(2), np.array(2), Decimal(2), Fraction(2)):
         assert as_number("it", value) == 2.0
-    for value in (2, np.uint8(2), np.array(2), pd.array([2], dtype="Int64")[0]):
+    counts: list[Any] = [2, np.uint8(2), np.array(2), pd.array([2], dtype="Int64")[0]]
+    for value in counts:
         assert as_count("it", value) == 2
     assert as_option("it", np.str_("a"), ("a", "b")) == "a"
 
@@ -267,7 +268,7 @@ def classes(count: int) -> np.ndarray:
 def test_labels_that_look_like_classes_are_warned_of_once_at_the_callers_line(labels: Any) -> None:
     for call in (predict_risk, recommend, diagnose, resample_risk_curve):
         with pytest.warns(UserWarning, match=r"responses are whole .*one-hot.*as floats") as seen:
-            call(X, labels, 30)  # type: ignore[operator]
+            call(X, labels, 30)
         assert [warning.filename for warning in seen] == [__file__]
     with pytest.warns(UserWarning, match="responses are whole") as seen:
         Population.from_samples(X, labels)

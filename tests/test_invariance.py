@@ -252,11 +252,11 @@ def test_eigenvalues_in_another_unit(seed: int, c: float, n: int, lam: float, or
     t, scales = rng.uniform(0.1, 3.0, 8), rng.uniform(0.5, 2.0, 9)
     shuffled = rng.permutation(8)
     for call in (risk_factors, elliptical_factors):
-        extra = {"row_scales": scales} if call is elliptical_factors else {}
+        extra: Any = {"row_scales": scales} if call is elliptical_factors else {}
         if extra and order == "uniform":
             continue
-        one = call(t, n, ridge=lam, order=order, **extra)  # type: ignore[operator]
-        other = call(c * t[shuffled], n, ridge=c * lam, order=order, **extra)  # type: ignore[operator]
+        one = call(t, n, ridge=lam, order=order, **extra)
+        other = call(c * t[shuffled], n, ridge=c * lam, order=order, **extra)
         assert_allclose(other.bias, c * one.bias[shuffled], rtol=1e-6)
         assert_allclose(other.variance, one.variance, rtol=1e-6)
     assert_allclose(effective_ridge(c * t, n, c * lam), c * effective_ridge(t, n, lam), rtol=1e-6)

@@ -35,7 +35,8 @@ def is_open(cell: Any) -> bool:
 
 def told(text: str) -> Iterator[str]:
     """Yield the lines that the story shows: no folded section, proof, code or exercise."""
-    folded, waiting, fences = 0, False, []
+    folded, waiting = 0, False
+    fences: list[bool] = []
     for line in text.splitlines():
         fence = re.match(r"\s*(`{3,}|:{3,}|~{3,})(\{[\w:-]+\})?(.*)", line)
         if fence and fences and not fence[2] and not fence[3].strip():

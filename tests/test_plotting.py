@@ -1,6 +1,7 @@
 """Figures draw the numbers of their curves."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -8,7 +9,6 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.container import ErrorbarContainer
 from numpy.testing import assert_allclose
 
 from hmmtheory import RiskCurve
@@ -50,25 +50,30 @@ def ax() -> Iterator[Axes]:
         plt.close(figure)
 
 
-def drawn(container: ErrorbarContainer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def drawn(container: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return sizes, heights and half-lengths of the error bars."""
     line, _, (bars,) = container.lines
     segments = np.array(bars.get_segments())
-    return line.get_xdata(), line.get_ydata(), np.diff(segments[:, :, 1])[:, 0] / 2
+    return (
+        np.array(line.get_xdata()),
+        np.array(line.get_ydata()),
+        np.diff(segments[:, :, 1])[:, 0] / 2,
+    )
 
 
 def test_a_theory_curve_is_a_line_with_a_gap_where_it_is_infinite(ax: Axes) -> None:
     assert THEORY.plot(ax) is ax
     (line,) = ax.get_lines()
-    assert_allclose(line.get_xdata(), SIZES)
-    assert_allclose(line.get_ydata(), [5.0, 4.0, np.nan, 2.0])
+    assert_allclose(np.array(line.get_xdata()), SIZES)
+    assert_allclose(np.array(line.get_ydata()), [5.0, 4.0, np.nan, 2.0])
     assert line.get_label() == "theory"
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("model size $p$", "risk")
 
 
 def test_a_simulated_curve_is_points_with_bars_of_two_standard_errors(ax: Axes) -> None:
     SIMULATION.plot(ax, color="red")
-    (container,) = ax.containers
+    container: Any = ax.containers[0]
+    assert len(ax.containers) == 1
     sizes, heights, bars = drawn(container)
     assert_allclose(sizes, SIZES)
     assert_allclose(heights, SIMULATION.risk)
@@ -103,13 +108,14 @@ def test_theory_and_simulation_of_a_part_are_drawn_as_they_are(ax: Axes, part: s
     plot_theory_and_simulation(THEORY, SIMULATION, parts=[part], ax=ax)
     line = next(line for line in ax.get_lines() if line.get_label() == part)
     expected = np.array(getattr(THEORY, part))
-    assert_allclose(line.get_ydata(), np.where(np.isinf(expected), np.nan, expected))
-    sizes, heights, bars = drawn(ax.containers[0])
+    assert_allclose(np.array(line.get_ydata()), np.where(np.isinf(expected), np.nan, expected))
+    simulated: Any = ax.containers[0]
+    sizes, heights, bars = drawn(simulated)
     error = "standard_error" if part == "risk" else f"{part}_standard_error"
     assert_allclose(sizes, SIZES)
     assert_allclose(heights, getattr(SIMULATION, part))
     assert_allclose(bars, 2 * getattr(SIMULATION, error))
-    assert line.get_color() == ax.containers[0].lines[0].get_color()
+    assert line.get_color() == simulated.lines[0].get_color()
 
 
 def test_every_part_has_a_colour_of_its_own_and_a_place_in_the_legend(ax: Axes) -> None:
@@ -137,7 +143,7 @@ def test_the_vertical_axis_ends_where_it_is_told(ax: Axes) -> None:
 def test_the_threshold_is_marked_at_the_number_of_examples(ax: Axes) -> None:
     mark_threshold(ax, 10)
     (line,) = ax.get_lines()
-    assert_allclose(line.get_xdata(), [10, 10])
+    assert_allclose(np.array(line.get_xdata()), [10, 10])
     assert [text.get_text() for text in ax.texts] == ["$p = n$"]
 
 

@@ -66,7 +66,7 @@ def test_scikit_learn_heads_have_the_predicted_risk(n: int, p: int, ridge: float
     rng = np.random.default_rng(2)
     mean_x, mean_y = np.full(P, 3.0), np.full(Q, -2.0)
     for trial in range(trials):
-        x, y = draw(n, seed=rng.integers(2**32))
+        x, y = draw(n, seed=int(rng.integers(2**32)))
         model = Ridge(alpha=ridge) if ridge else LinearRegression()
         model.fit(x[:, :p], y)
         head = np.zeros((P, Q))

@@ -107,7 +107,7 @@ def test_models_of_other_labels_are_refused() -> None:
     with pytest.raises(ValueError, match="outputs"):
         price_of_features([one, Moments([1.0], [[0.6, 0.1]], np.eye(2))], 10)
     with pytest.raises(ValueError, match="moments must be a Moments"):
-        price_of_features([one, 3.0], 10)
+        price_of_features([one, 3.0], 10)  # type: ignore[list-item]
 
 
 @pytest.mark.filterwarnings("error")

@@ -147,7 +147,8 @@ def test_the_summary_in_the_book_is_of_todays_theory() -> None:
                 if name in ("regime", "order"):
                     assert value == now[name]
                 else:  # rounding may turn the last digit that is printed
-                    assert_allclose(*(n.astype(float) for n in numbers), rtol=0.1, atol=0.011)
+                    then, today = (n.astype(float) for n in numbers)
+                    assert_allclose(then, today, rtol=0.1, atol=0.011)
 
 
 # Exact formulas have no error.
@@ -185,7 +186,8 @@ def test_it_is_computed_when_first_asked_for_and_once() -> None:
         calls.append(1)
         return 0.25
 
-    risk = Risk(*np.ones((3, 1, 1)), own)
+    noise, bias, variance = np.ones((3, 1, 1))
+    risk = Risk(noise, bias, variance, own)
     assert repr(risk)
     assert calls == []
     assert risk.relative_error == risk.relative_error == 0.25
@@ -325,7 +327,7 @@ def test_a_curve_has_the_error_of_each_size() -> None:
 
 
 def test_curves_of_several_models_are_joined_with_their_errors() -> None:
-    setting = {"n_samples": 12, "ridge": 0.1, "order": 2, "weights": "balanced"}
+    setting: Any = {"n_samples": 12, "ridge": 0.1, "order": 2, "weights": "balanced"}
     curve = setting_theory(5, 0.9, sizes=[4, 16, 24], **setting)
     alone = setting_theory(5, 0.9, sizes=16, **setting)
     assert curve.relative_error.shape == (3,)
@@ -336,7 +338,7 @@ def test_curves_of_several_models_are_joined_with_their_errors() -> None:
 def test_simulations_and_other_sizes_have_none() -> None:
     curve = risk_curve(CHAIN, MODEL, 12, [6, 20])
     other = replace(
-        curve, sizes=[6], risk=[1.0], standard_error=[0.0],
+        curve, sizes=np.array([6]), risk=np.ones(1), standard_error=np.zeros(1),
         noise=None, bias=None, variance=None, per_output=None,
     )  # fmt: skip
     assert other.relative_error is None

@@ -20,10 +20,10 @@ def test_the_version_lives_in_the_package_alone() -> None:
 
 def test_citation_and_changes_speak_of_this_version() -> None:
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert re.search(r"^version: (.*)$", citation, re.MULTILINE)[1] == hmmtheory.__version__  # type: ignore[index]
+    assert re.search(r"^version: (.*)$", citation, re.MULTILINE)[1] == hmmtheory.__version__
     changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    assert re.search(r"^## (.*)$", changes, re.MULTILINE)[1] == hmmtheory.__version__  # type: ignore[index]
-    count = int(re.search(r"^- (\d+) names in the root", changes, re.MULTILINE)[1])  # type: ignore[index]
+    assert re.search(r"^## (.*)$", changes, re.MULTILINE)[1] == hmmtheory.__version__
+    count = int(re.search(r"^- (\d+) names in the root", changes, re.MULTILINE)[1])
     assert count == len(hmmtheory.__all__)
 
 

@@ -57,7 +57,8 @@ def test_signal_and_noise_add_up_to_the_variance_of_each_output() -> None:
 
 
 def test_the_signal_is_not_inflated_by_noise() -> None:
-    found, plain = [], []
+    found: list[float] = []
+    plain: list[float] = []
     for seed in range(200):
         x, y, t, head = linear(100, 30, 1, 1.0, seed=seed)
         truth = float(t @ head[:, 0] ** 2)

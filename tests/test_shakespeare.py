@@ -74,7 +74,7 @@ def few_lines() -> list[Any]:
     ]
 
 
-SMALL = {"sizes": (2, 3), "seeds": (0, 1), "iterations": 3, "lines_per_play": 12}
+SMALL: dict[str, Any] = {"sizes": (2, 3), "seeds": (0, 1), "iterations": 3, "lines_per_play": 12}
 
 
 # ---------------------------------------------------------------- text
@@ -178,7 +178,11 @@ def test_interrupted_training_carries_on_to_the_same_file(
         return real(sequences, n_states, seed, iterations)
 
     monkeypatch.setattr(shakespeare, "pretrain", counted)
-    broken = {"output": tmp_path / "broken.npz", "work": tmp_path / "broken", "lines": few_lines()}
+    broken: dict[str, Any] = {
+        "output": tmp_path / "broken.npz",
+        "work": tmp_path / "broken",
+        "lines": few_lines(),
+    }
     with pytest.raises(KeyboardInterrupt):
         shakespeare.train_all(settings, **broken)
     assert trained == [(2, 0), (2, 1)]

@@ -152,7 +152,8 @@ def real() -> Any:
 @needs_model
 def test_the_model_knows_what_it_should(real: Any) -> None:
     for prompt, expected in CONTINUATIONS.items():
-        assert continuation(*real, prompt) == expected
+        model, words = real
+        assert continuation(model, words, prompt) == expected
 
 
 @needs_model

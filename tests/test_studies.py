@@ -99,11 +99,11 @@ def test_a_slow_chain_is_one_of_the_settings() -> None:
     assert abs(curves[1].risk[0] / curves[0].risk[0] - 1) > 0.1
     # Independent prompts don't tell the two apart.
     for order, rounding in ((2, 1e-10), ("uniform", 1e-8)):
-        theories = [
+        one, other = (
             setting_theory(**setting, order=order, chain=chain).risk
             for chain in ("rotation", "scalar")
-        ]
-        assert_allclose(*theories, rtol=rounding)
+        )
+        assert_allclose(one, other, rtol=rounding)
 
 
 def test_the_order_of_points_and_what_else_is_in_the_grid_do_not_matter() -> None:
@@ -137,7 +137,8 @@ def test_points_are_drawn_until_they_are_accurate() -> None:
     assert table["trials"].nunique() > 1
     assert (table["trials"] % 25 == 0).all()
     worst = table.groupby(["persistence", "design"])["trials"].first()
-    for (rho, design), trials in worst.items():  # one step less would not have done
+    rows: list[Any] = list(worst.items())
+    for (rho, design), trials in rows:  # one step less would not have done
         if trials > 100:
             less = run({**GRID, "persistence": rho, "design": design}, int(0.7 * trials))
             assert (less["standard_error"] > 0.95 * 0.02 * less["risk"]).any()

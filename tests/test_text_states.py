@@ -66,7 +66,7 @@ def test_the_stored_rows_are_what_the_chapter_says() -> None:
     assert LAYERS[int(np.argmax(one_lag))] == "20"
 
 
-def test_rows_that_do_not_fit_are_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_rows_that_do_not_fit_are_refused(tmp_path) -> None:
     x, y, m = np.zeros((2, 3, 48)), np.zeros((2, 3, 8)), np.zeros((5, 7))
     with pytest.raises(ValueError, match="must fit"):
         TextStates(x, y[:1], m)

@@ -131,7 +131,7 @@ def test_a_decomposition_that_does_not_converge_is_done_again(
 ) -> None:
     # Seen with OpenBLAS's SkylakeX kernel: 200 rows of a language model, three times each.
     x = np.repeat(np.random.default_rng(3).standard_normal((20, 9)), 3, axis=0)
-    real = linalg.svd
+    real: Any = linalg.svd
 
     def stubborn(*given: Any, lapack_driver: str = "gesdd", **options: Any) -> Any:
         if lapack_driver == "gesdd":

@@ -433,10 +433,11 @@ def test_every_argument_of_every_entry_point_is_in_the_table() -> None:
 
 def test_legal_extremes_are_not_refused() -> None:
     n, top = 5, MODEL.size
+    five: Any = np.int64(5)
     assert np.isinf(risk_curve(CHAIN, MODEL, n, [0, n, top]).risk[1])
     assert np.isfinite(simulate_risk_curve(CHAIN, MODEL, n, [0, n, top], 2, rng=0).risk).all()
     assert np.isfinite(head_risk(POPULATION, 9, ridge=INF).total)
-    assert risk_curve(CHAIN, MODEL, np.int64(5), np.array([0, 6], dtype=np.int32)).risk.size == 2
+    assert risk_curve(CHAIN, MODEL, five, np.array([0, 6], dtype=np.int32)).risk.size == 2
     assert risk_curve(CHAIN, MODEL, 5, range(3)).risk.size == 3
     assert risk_curve(CHAIN, MODEL, 5, (size for size in (0, 2))).risk.size == 2
 
