@@ -45,20 +45,22 @@ MAY_IMPORT = {
     | {"heads", "_nested", "moments", "population", "tasks", "curves"},
     "practice.classes": CHECKS,
     "practice._path": TOOLS,
-    "practice.accuracy": TOOLS | {"practice.classes", "practice._path"},
-    "practice.features": TOOLS | {"moments", "heads", "theory", "curves"},
+    "practice.copies": TOOLS | {"curves", "practice.classes"},
+    "practice.accuracy": TOOLS | {"practice.classes", "practice._path", "practice.copies"},
+    "practice.features": TOOLS | {"moments", "heads", "theory", "curves", "practice.copies"},
     "practice.diagnosis": TOOLS
     | {"samples", "practice._measures", "practice._picture", "practice.recommend"},
     "practice._measures": TOOLS | {"practice._path", "practice.features"},
     "practice._picture": {"plotting"},
     "practice.recommend": TOOLS
     | {"moments", "theory", "curves"}
-    | {"practice._estimator", "practice.accuracy", "practice.classes", "practice.features"},
+    | {"practice._estimator", "practice.accuracy", "practice.classes", "practice.features"}
+    | {"practice.copies"},
     "practice.head": TOOLS | {"practice.classes"},
     "practice._estimator": TOOLS | {"practice.features"},
     "practice.compare": TOOLS
     | {"moments", "practice._path", "practice.classes", "practice.features"}
-    | {"practice.accuracy"},
+    | {"practice.accuracy", "practice.copies"},
     "practice.files": set(),
     "practice.report": TOOLS
     | {"curves", "practice.features", "practice.diagnosis", "practice.recommend"}

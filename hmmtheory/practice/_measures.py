@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from scipy import linalg, stats
 from scipy.spatial import distance
@@ -60,9 +62,12 @@ def scale_effect(scores: FloatArray, y: FloatArray, n: int) -> float:
     """Return the risk with row scales over that without, where they differ most."""
     judged = scores.shape[1]
     sizes = sorted({s for s in (n // 2, 3 * n // 4, 3 * n // 2, 2 * n, judged) if 1 <= s <= judged})
-    curves = [
-        predict_risk(scores, y, n, sizes, rows=option).risk for option in ("elliptical", "gaussian")
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # diagnose says it in its own words
+        curves = [
+            predict_risk(scores, y, n, sizes, rows=option).risk
+            for option in ("elliptical", "gaussian")
+        ]
     finite = np.isfinite(curves[1]) & (curves[1] > 0)
     ratios = curves[0][finite] / curves[1][finite]
     return float(ratios[np.abs(np.log(ratios)).argmax()]) if finite.any() else 1.0

@@ -13,6 +13,7 @@ from hmmtheory._checks import FloatArray, as_count, as_number, as_rng, as_table,
 from hmmtheory._linalg import column_lengths
 from hmmtheory.practice._path import RidgePath, ridge_path
 from hmmtheory.practice.classes import as_classes, one_hot
+from hmmtheory.practice.copies import one_of_each, owners, parts, places, warn_of_copies
 
 #: Points of the path with more degrees of freedom than this share of the rows are not trusted.
 _TRUSTED = 0.3
@@ -67,6 +68,7 @@ def predict_accuracy(
     n_samples: int,
     ridge: float | str = "optimal",
     rng: Any = 0,
+    groups: Any = None,
 ) -> AccuracyForecast:
     r"""Predict the accuracy of a linear classifier that will be trained on n labels.
 
@@ -90,6 +92,8 @@ def predict_accuracy(
         :math:`\lambda \ge 0`, scikit-learn's ``alpha``, or one chosen by cross-validation.
     rng : int, Generator, SeedSequence or None
         Groups the rows for the standard error and smooths the scores.
+    groups : array_like, shape (N,), optional
+        Whose row it is: rows of one person are left out together.
 
     Returns
     -------
@@ -104,7 +108,8 @@ def predict_accuracy(
     Warns
     -----
     UserWarning
-        If a class has fewer than five rows.
+        If a class has fewer than five rows, or if rows repeat: one of equal rows is drawn, and n
+        labels are as many fewer rows (a lower bound where their labels differ).
 
     Examples
     --------
@@ -114,8 +119,11 @@ def predict_accuracy(
     >>> round(predict_accuracy(x, kind, n_samples=50).accuracy, 2)
     0.93
     """
-    pilot = Pilot.of(features, classes)
+    pilot = Pilot.of(features, classes, groups)
     n = as_count("n_samples", n_samples, minimum=2)
+    if pilot.each > 1:
+        rows = round(pilot.each * pilot.codes.size)
+        warn_of_copies(pilot.codes.size, rows, "one of equal rows is kept")
     lam = None
     if not (isinstance(ridge, str) and ridge == "optimal"):
         lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
@@ -126,32 +134,42 @@ def predict_accuracy(
 
 
 class Pilot(NamedTuple):
-    """Labelled rows and the codes of their classes."""
+    """Different rows, the codes of their classes, whose they are, and how often each occurs."""
 
     x: FloatArray
     codes: NDArray[Any]
     names: tuple[Any, ...]
+    owner: NDArray[Any]
+    each: float
 
     @classmethod
-    def of(cls, features: Any, classes: Any) -> Pilot:
-        """Check the arrays; rows wider than long are turned into their own span."""
+    def of(cls, features: Any, classes: Any, groups: Any = None, copies: Any = ()) -> Pilot:
+        """Check the arrays; rows wider than long are turned into their own span.
+
+        `copies` are the rows' places, from elsewhere, among different ones.
+        """
         x = as_table("features", features, (None, None))
         if x.shape[0] < 8:
             raise ValueError(f"features must have at least 8 rows; got {x.shape[0]}")
         names, codes = as_classes("classes", classes, x.shape[0])
         if len(names) < 2:
             raise ValueError(f"classes must hold at least 2 classes; got only {names[0]!r}")
-        counts = np.bincount(codes)
+        owner, rows = owners(groups, x.shape[0]), x.shape[0]
+        if owner.max() == 0:
+            raise ValueError("groups must be two at least; got one")
+        kept = one_of_each(places(x) if isinstance(copies, tuple) else copies, rows)
+        codes, owner = codes[kept], owner[kept]
+        counts = np.bincount(codes, minlength=len(names))
         if counts.min() < _FEW:
             few = ", ".join(f"{names[k]!r} {counts[k]}" for k in np.flatnonzero(counts < _FEW)[:5])
             warn_caller(
                 f"classes with fewer than {_FEW} rows are hardly known, and their part of the "
                 f"accuracy is a guess: {few}"
             )
-        x = x - x.mean(axis=0)
+        x = x[kept] - x[kept].mean(axis=0)
         if x.shape[1] > x.shape[0]:
             x = linalg.qr(x.T, mode="r", check_finite=False)[0][: x.shape[0]].T
-        return cls(x, codes, tuple(names))
+        return cls(x, codes, tuple(names), owner, rows / kept.size)
 
     @property
     def baseline(self) -> float:
@@ -162,21 +180,22 @@ class Pilot(NamedTuple):
         self, sizes: list[int], ridge: float | None, rng: Any
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return accuracy, its standard error and balanced accuracy at each n."""
+        sizes = [max(2, round(n / self.each)) for n in sizes]
         generator, rows, k = as_rng(rng), self.codes.size, len(self.names)
         seed = int(generator.integers(2**32))
-        groups = np.array_split(generator.permutation(rows), min(_GROUPS, rows // 2))
-        parts = np.array(
+        left = parts(self.owner, _GROUPS, generator)
+        some = np.array(
             [
                 _hits(np.delete(self.x, g, 0), np.delete(self.codes, g), k, sizes, ridge, 6, seed)
-                for g in groups
+                for g in left
             ]
         )
         whole = _hits(self.x, self.codes, k, sizes, ridge, 12, seed)
         shares = np.bincount(self.codes, minlength=k) / rows
         weights = np.column_stack([shares, np.full(k, 1 / k)])
-        parts, whole = parts @ weights, whole @ weights
-        error = np.hypot(np.sqrt((len(groups) - 1) * parts[..., 0].var(axis=0)), _FLOOR)
-        found = (whole + parts.mean(axis=0)) / 2
+        some, whole = some @ weights, whole @ weights
+        error = np.hypot(np.sqrt((len(left) - 1) * some[..., 0].var(axis=0)), _FLOOR)
+        found = (whole + some.mean(axis=0)) / 2
         return found[:, 0], error, found[:, 1]
 
 

@@ -38,6 +38,7 @@ examples:
   hmmtheory recommend table.parquet --label price --target-r2 0.4 --json
   hmmtheory recommend table.csv --label species --target-accuracy 0.9
   hmmtheory compare   ten=layer10.npy last=layer30.npy ratings.npy --labels 200
+  hmmtheory recommend states.npy ratings.csv --label stars --groups reader
   hmmtheory report    states.npz:layer20 ratings.csv --labels 200 --html head.html
 
 exit status: 0 answered, 1 answered and the answer is not to, 2 no answer.
@@ -48,6 +49,7 @@ class _Data(NamedTuple):
     features: Any
     labels: Any
     classes: bool
+    groups: Any
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -141,6 +143,9 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--column", action="append", default=[], metavar="NAME", help="a feature")
         one.add_argument("--classes", action="store_true", help="labels are classes, not numbers")
         one.add_argument("--json", action="store_true", help="print JSON")
+        if name != "diagnose":
+            said_of_groups = "column of the labels' file: whose row it is"
+            one.add_argument("--groups", metavar="NAME", help=said_of_groups)
         if name in ("diagnose", "predict", "recommend"):
             said_of_more = "more rows of FEATURES, which may be larger than memory"
             one.add_argument("--unlabelled", metavar="FILE", help=said_of_more)
@@ -166,18 +171,27 @@ def _read(options: argparse.Namespace) -> _Data:
         if not options.label:
             raise ValueError("LABELS must be a file, or --label a column of FEATURES; got neither")
         source, where = table, place
-        table = choose(table, place, options.column, options.label)
+        table = choose(table, place, options.column, [*options.label, *_group_column(options)])
     else:
         source, where = read_table(options.labels_file), options.labels_file
         table = choose(table, place, options.column)
-    labels = choose(source, where, options.label)
-    if len(table) != len(labels):
-        raise ValueError(f"{where} must have the {len(table)} rows of {place}; got {len(labels)}")
-    return _Data(as_numbers(table, place), *_answers(options, labels, where))
+    answers = _answers(options, source, where)
+    if len(table) != len(source):
+        raise ValueError(f"{where} must have the {len(table)} rows of {place}; got {len(source)}")
+    return _Data(as_numbers(table, place), *answers)
 
 
-def _answers(options: argparse.Namespace, labels: Any, where: str) -> tuple[Any, bool]:
-    """Return the labels, and whether they are classes."""
+def _group_column(options: argparse.Namespace) -> list[str]:
+    """Return the name of the column of groups, if there is one."""
+    name = getattr(options, "groups", None)
+    return [] if name is None else [name]
+
+
+def _answers(options: argparse.Namespace, table: Any, where: str) -> tuple[Any, bool, Any]:
+    """Return the labels, whether they are classes, and whose each row is."""
+    name = _group_column(options)
+    labels = choose(table, where, options.label, name)
+    groups = np.asarray(choose(table, where, name)).ravel() if name else None
     text = isinstance(labels, pd.DataFrame) and not all(
         pd.api.types.is_numeric_dtype(kind) for kind in labels.dtypes
     )
@@ -189,8 +203,8 @@ def _answers(options: argparse.Namespace, labels: Any, where: str) -> tuple[Any,
         column = labels.iloc[:, 0] if isinstance(labels, pd.DataFrame) else labels[:, 0]
         if not options.classes:
             print("labels are not numbers: taken as classes", file=sys.stderr)
-        return column, True
-    return as_numbers(labels, where), False
+        return column, True, groups
+    return as_numbers(labels, where), False, groups
 
 
 def _read_several(options: argparse.Namespace) -> _Data:
@@ -201,7 +215,7 @@ def _read_several(options: argparse.Namespace) -> _Data:
             raise ValueError(f"each of the features must be NAME=FILE, once; got {word!r}")
         tables[name] = as_numbers(choose(read_table(place), place, options.column), place)
     place = options.labels_file
-    return _Data(tables, *_answers(options, choose(read_table(place), place, options.label), place))
+    return _Data(tables, *_answers(options, read_table(place), place))
 
 
 def _are_names(labels: Any) -> bool:
@@ -248,8 +262,10 @@ def _predict(options: argparse.Namespace, data: _Data, words: list[str]) -> Answ
     n = _planned(options, data)
     ridge = options.ridge if options.ridge == "optimal" else float(options.ridge)
     if data.classes:
-        forecast = predict_accuracy(data.features, data.labels, n, ridge)
+        forecast = predict_accuracy(data.features, data.labels, n, ridge, groups=data.groups)
         return 0, str(forecast), plain(forecast)
+    if data.groups is not None:
+        raise ValueError("--groups must be left out here: a risk of numbers has no standard error")
     curve = predict_risk(
         data.features, data.labels, n, options.sizes, ridge, unlabelled=_unlabelled(options, data)
     )
@@ -264,6 +280,7 @@ def _recommend(options: argparse.Namespace, data: _Data, words: list[str]) -> An
     found = recommend(
         data.features, data.labels, options.labels, options.target, unlabelled=more, rng=0,
         target_r2=options.target_r2, target_accuracy=options.target_accuracy,
+        groups=data.groups,
     )  # fmt: skip
     missed = found.target is not None and found.labels_needed is None
     return int(missed), str(found), plain(found)
@@ -271,13 +288,15 @@ def _recommend(options: argparse.Namespace, data: _Data, words: list[str]) -> An
 
 def _compare(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
     n = len(data.labels) if options.labels is None else int(options.labels)
-    found = compare(data.features, data.labels, n, classes=data.classes)
+    found = compare(data.features, data.labels, n, data.groups, classes=data.classes)
     return 0, str(found), plain(found)
 
 
 def _report(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
     call = shlex.join(["hmmtheory", *words])
-    page = report_html(data.features, data.labels, options.labels, call, classes=data.classes)
+    page = report_html(
+        data.features, data.labels, options.labels, call, classes=data.classes, groups=data.groups
+    )
     Path(options.html).write_text(page, encoding="utf-8")
     return 0, f"written to {options.html}", {"html": options.html, "bytes": len(page.encode())}
 

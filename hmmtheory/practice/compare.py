@@ -13,8 +13,9 @@ from hmmtheory._checks import FloatArray, as_count, as_flag, as_rng
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.moments import Moments
 from hmmtheory.practice._path import ridge_path
-from hmmtheory.practice.accuracy import predict_accuracy
+from hmmtheory.practice.accuracy import Pilot
 from hmmtheory.practice.classes import are_names, as_classes, one_hot
+from hmmtheory.practice.copies import Copies, owners, places
 from hmmtheory.practice.features import Pool
 
 if TYPE_CHECKING:
@@ -158,6 +159,12 @@ def compare(
         If fewer than two representations are given, their rows differ, N < 8, or as
         :func:`.predict_risk`.
 
+    Warns
+    -----
+    UserWarning
+        If rows repeat in all representations: the labels of equal rows are averaged, and n labels
+        are as many fewer rows.
+
     Examples
     --------
     >>> rng = np.random.default_rng(0)
@@ -178,23 +185,23 @@ def compare(
     if len(counts) > 1:
         shapes = ", ".join(f"{name} {np.shape(features)}" for name, features in given.items())
         raise ValueError(f"representations must have the same rows; got shapes {shapes}")
-    numbers, kinds = labels, None
-    if as_flag("classes", classes) or are_names(labels):
-        kinds, codes = as_classes("labels", labels, counts.pop()[0])
-        if len(kinds) < 2:
-            raise ValueError(f"labels must be of two classes at least; got {kinds} alone")
-        numbers = one_hot(codes, len(kinds))
-    pools = _pools(given, numbers)
+    named = as_flag("classes", classes) or are_names(labels)
+    pools = _pools(given, _numbers(labels, counts.pop()[0]) if named else labels)
     count = next(iter(pools.values())).x.shape[0]
     if count < 8:
         raise ValueError(f"representations must have at least 8 rows; got {count}")
-    owner = np.arange(count) if groups is None else as_classes("groups", groups, count)[1]
+    # A row that one representation repeats may be another text: new texts repeat it, too.
+    place = places(np.hstack([pool.x for pool in pools.values()]))
+    copies = Copies.of(place, next(iter(pools.values())).y)
+    whose = np.unique(owners(groups, count)[copies.rows], return_inverse=True)[1]
+    m = copies.distinct(n)
+    pools = {name: pool.of_rows(copies) for name, pool in pools.items()}
     with one_blas_thread():
-        errors = np.array([_errors(pool, n) for pool in pools.values()])
+        errors = np.array([_errors(pool, m) for pool in pools.values()]) + copies.extra
     # Sums over owners scatter; a mean's error is that of their sum.
-    sums = np.stack([np.bincount(owner, one - one.mean()) for one in errors])
-    owners = sums.shape[1]
-    covariance = sums @ sums.T / count**2 * owners / max(owners - 1, 1)
+    sums = np.stack([np.bincount(whose, one - one.mean()) for one in errors])
+    many = sums.shape[1]
+    covariance = sums @ sums.T / copies.rows.size**2 * many / max(many - 1, 1)
     risk, variance = errors.mean(axis=1), np.diag(covariance)
     spread = np.clip(variance[:, None] + variance - 2 * covariance, 0.0, None)
     values, vectors = np.linalg.eigh(covariance)
@@ -202,7 +209,10 @@ def compare(
     draws = risk + as_rng(rng).standard_normal((_DRAWS, risk.size)) @ root.T
     winners = np.bincount(draws.argmin(axis=1), minlength=risk.size)
     y = next(iter(pools.values())).y
-    heads = [] if kinds is None else [predict_accuracy(one, labels, n) for one in given.values()]
+    heads = np.empty((2, 0))
+    if named:
+        pilots = (Pilot.of(one, labels, groups, place) for one in given.values())
+        heads = np.array([pilot.accuracies([n], None, 0)[:2] for pilot in pilots])[..., 0].T
     return Comparison(
         names=tuple(pools),
         n_samples=n,
@@ -211,10 +221,18 @@ def compare(
         difference=risk[:, None] - risk,
         difference_error=np.sqrt(spread),
         chance_best=winners / _DRAWS,
-        baseline=float(y.var(axis=0, ddof=1).sum()) * (1 + 1 / n),
-        accuracy=np.array([head.accuracy for head in heads]) if heads else None,
-        accuracy_error=np.array([head.standard_error for head in heads]) if heads else None,
+        baseline=float(y.var(axis=0, ddof=1).sum()) * (1 + 1 / m) + copies.extra,
+        accuracy=heads[0] if named else None,
+        accuracy_error=heads[1] if named else None,
     )
+
+
+def _numbers(labels: Any, rows: int) -> FloatArray:
+    """Return the labels of classes as ones and zeros."""
+    kinds, codes = as_classes("labels", labels, rows)
+    if len(kinds) < 2:
+        raise ValueError(f"labels must be of two classes at least; got {kinds} alone")
+    return one_hot(codes, len(kinds))
 
 
 def _pools(given: Mapping[str, Any], labels: Any) -> dict[str, Pool]:

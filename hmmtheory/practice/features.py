@@ -27,6 +27,7 @@ from hmmtheory._linalg import centre, predict, principal_directions
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.curves import RiskCurve
 from hmmtheory.moments import ROWS, Moments
+from hmmtheory.practice.copies import Copies, owners, places
 from hmmtheory.theory import curve_of
 
 ORDERS = ("given", "variance", "random")
@@ -94,7 +95,8 @@ def predict_risk(
     Warns
     -----
     UserWarning
-        If there are fewer than two labelled rows a feature (:meth:`.Population.from_samples`).
+        If there are fewer than two labelled rows a feature (:meth:`.Population.from_samples`),
+        or if rows repeat: the labels of equal rows are averaged, n labels are as many fewer rows.
 
     Examples
     --------
@@ -109,8 +111,12 @@ def predict_risk(
     if not (isinstance(ridge, str) and ridge == "optimal"):
         ridge = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
     checked, rows = pool_sizes(sizes, pool), as_option("rows", rows, ROWS)
+    pool, copies, _ = pool.different()
     moments = (pool.moments(int(p), rows) for p in checked)
-    return curve_of(moments, checked, n, ridge, intercept=intercept, label="predicted")
+    penalty = ridge if isinstance(ridge, str) else ridge / copies.each
+    m = copies.distinct(n)
+    curve = curve_of(moments, checked, m, penalty, intercept=intercept, label="predicted")
+    return copies.added_to(curve, n)
 
 
 def resample_risk_curve(
@@ -124,11 +130,14 @@ def resample_risk_curve(
     intercept: bool = True,
     rng: Any = None,
     n_jobs: int | None = 1,
+    groups: Any = None,
 ) -> RiskCurve:
     r"""Measure what :func:`.predict_risk` predicts, by training heads on subsets of the rows.
 
     Each trial draws n of the N rows without replacement, trains the head of every size, and
-    takes its mean squared error on the N - n rows left out.
+    takes its mean squared error on the rows left out.  Where rows repeat, or have groups, the
+    draw takes one after the other with all its rows, the last as far as n goes, and no head is
+    judged on rows of those it has seen.
 
     Parameters
     ----------
@@ -147,6 +156,8 @@ def resample_risk_curve(
     n_jobs : int or None
         Processes, as joblib counts them; None takes them from ``joblib.parallel_config``.  The
         result is the same for every value.
+    groups : array_like, shape (N,), optional
+        Whose row it is; without groups, copies of one row make one.
 
     Returns
     -------
@@ -157,7 +168,7 @@ def resample_risk_curve(
     Raises
     ------
     ValueError
-        As :func:`.predict_risk`, or if n >= N.
+        As :func:`.predict_risk`, or if n labels leave no row to judge by.
 
     Examples
     --------
@@ -170,7 +181,9 @@ def resample_risk_curve(
     generator = as_rng(rng)
     pool = Pool.of(features, responses, None, order, generator)
     low = 2 if as_flag("intercept", intercept) else 1
-    n = as_count("n_samples", n_samples, minimum=low, maximum=pool.x.shape[0] - 1)
+    owner = pool.place if groups is None else owners(groups, pool.x.shape[0])
+    largest = 1 if owner is None else int(np.bincount(owner).max())
+    n = as_count("n_samples", n_samples, minimum=low, maximum=pool.x.shape[0] - largest)
     trials = as_count("n_trials", n_trials)
     jobs = as_jobs(n_jobs)
     checked = pool_sizes(sizes, pool)
@@ -181,7 +194,7 @@ def resample_risk_curve(
         )
     penalties = np.broadcast_to(penalties, checked.shape)
     x, y = (pool.x, pool.y) if intercept else (centre(pool.x), centre(pool.y))
-    work = _Resampling(x, y, n, checked, penalties, intercept)
+    work = _Resampling(x, y, n, checked, penalties, intercept, owner)
     draws = np.array(
         Parallel(n_jobs=jobs)(delayed(_resample)(work, child) for child in spawn(generator, trials))
     )
@@ -208,6 +221,7 @@ class Pool(NamedTuple):
     y: FloatArray
     unlabelled: FloatArray | Bulk
     transform: Any  # columns (int array), or the mean and directions of the components
+    place: NDArray[Any] | None  # of each row among the different ones, where there are copies
 
     @classmethod
     def of(cls, features: Any, responses: Any, unlabelled: Any, order: Any, rng: Any) -> Pool:
@@ -215,21 +229,31 @@ class Pool(NamedTuple):
         x, y = as_rows(features, responses)
         extra = as_bulk(unlabelled, features)
         order = as_option("order", order, ORDERS)
+        place = places(x)
         if order == "variance":
             mean, centred, count = joined(x, extra)
             directions = principal_directions(centred, count)[1]
             rows = turned(extra, mean, directions)
-            return cls((x - mean) @ directions, y, rows, (mean, directions))
+            return cls((x - mean) @ directions, y, rows, (mean, directions), place)
         columns = np.arange(x.shape[1])
         if order == "random":
             columns = as_rng(rng).permutation(columns)
-        return cls(x[:, columns], y, take(extra, columns), columns)
+        return cls(x[:, columns], y, take(extra, columns), columns, place)
 
     @property
     def n_features(self) -> int:
         """The number of features given, of which there may be fewer components."""
         transform = self.transform
         return int((transform[0] if isinstance(transform, tuple) else transform).size)
+
+    def of_rows(self, copies: Copies) -> Pool:
+        """Return the pool of the different rows alone."""
+        return self._replace(x=self.x[copies.rows], y=copies.y, place=None)
+
+    def different(self, groups: Any = None) -> tuple[Pool, Copies, NDArray[Any]]:
+        """Return the pool without copies, what they were, and whose each row is."""
+        copies = Copies.of(self.place, self.y)
+        return self.of_rows(copies), copies, owners(groups, self.x.shape[0])[copies.rows]
 
     def without(self, group: NDArray[Any]) -> Pool:
         """Return the pool without the labels of a group of rows, or their features."""
@@ -267,14 +291,20 @@ class _Resampling(NamedTuple):
     sizes: NDArray[np.int64]
     ridges: FloatArray
     intercept: bool
+    owner: NDArray[Any] | None
 
 
 def _resample(work: _Resampling, rng: np.random.Generator) -> FloatArray:
     """Return one draw's mean squared error on the rows left out (k, q)."""
     rows = work.x.shape[0]
-    picked = rng.choice(rows, work.n, replace=False)
-    others = np.ones(rows, dtype=bool)
-    others[picked] = False
+    if work.owner is None:
+        picked = rng.choice(rows, work.n, replace=False)
+        others = np.ones(rows, dtype=bool)
+        others[picked] = False
+    else:
+        turn = rng.permutation(int(work.owner.max()) + 1)[work.owner]
+        picked = np.argsort(turn, kind="stable")[: work.n]
+        others = turn > turn[picked[-1]]
     x, y, new_x, new_y = work.x[picked], work.y[picked], work.x[others], work.y[others]
     found = np.empty((work.sizes.size, y.shape[1]))
     with one_blas_thread():

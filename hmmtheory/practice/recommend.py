@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -19,14 +19,13 @@ from hmmtheory._checks import (
     as_number,
     as_option,
     as_rng,
-    warn_caller,
 )
-from hmmtheory._linalg import distinct_rows
 from hmmtheory.curves import RiskCurve
 from hmmtheory.moments import ROWS, Moments
 from hmmtheory.practice._estimator import fresh_head, require_sklearn
 from hmmtheory.practice.accuracy import Pilot
 from hmmtheory.practice.classes import as_classes, one_hot
+from hmmtheory.practice.copies import Copies, parts
 from hmmtheory.practice.features import Pool, pool_sizes
 from hmmtheory.theory import curve_of
 
@@ -184,21 +183,21 @@ def recommend(
     goal = _Goal.of(target, target_r2, target_accuracy)
     generator, classes = as_rng(rng), None
     if goal.kind == "accuracy":
-        classes = Pilot.of(features, responses)
-        responses_used: Any = one_hot(classes.codes, len(classes.names))
+        classes = Pilot.of(features, responses, groups)
+        responses_used: Any = one_hot(as_classes("responses", responses)[1], len(classes.names))
     else:
         responses_used = responses
     pool = Pool.of(features, responses_used, unlabelled, order, generator)
     n = pool.x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
     checked, rows = pool_sizes(sizes, pool, _SIZES), as_option("rows", rows, ROWS)
-    pool, copies, owner = _Copies.of(pool, groups)
-    parts = _parts(owner, generator)
+    pool, copies, owner = pool.different(groups)
+    left = parts(owner, _GROUPS, generator)
     pilot = _Judge(pool, rows, copies.distinct(n))
     curve = pilot.curve(checked)
-    size = _choose(pilot, curve, parts)
+    size = _choose(pilot, curve, left)
     found = pool.moments(size, rows)  # says once what is wrong with so small a pilot
     ridge, risk = _best(found, pilot.n)
-    replicates = [pilot._replace(pool=pool.without(part)).moments(size) for part in parts]
+    replicates = [pilot._replace(pool=pool.without(part)).moments(size) for part in left]
     risks = [_best(one, pilot.n, ridge)[1] for one in replicates]
     if classes is not None and goal.value is not None:
         needed, interval, notes = _needed_for_accuracy(goal.value, classes, n, generator)
@@ -223,7 +222,7 @@ def recommend(
         target=goal.value,
         labels_needed=needed,
         labels_interval=interval,
-        curve=copies.added_to(curve),
+        curve=copies.added_to(curve, n),
         estimator=_fitted(estimator, features, responses, classes is None),
         notes=notes,
     )
@@ -258,12 +257,12 @@ def forecast(features: Any, responses: Any, n_samples: int, rng: Any = 0) -> tup
     pool = Pool.of(features, responses, None, "given", rng)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diagnose says it in its own words
-        pool, copies, owner = _Copies.of(pool, None)
+        pool, copies, owner = pool.different()
     judge = _Judge(pool, "elliptical", copies.distinct(n_samples))
     size = pool.x.shape[1]
     ridge, risk = _best(judge.moments(size), judge.n)
-    parts = _parts(owner, as_rng(rng))
-    others = (judge._replace(pool=pool.without(part)).moments(size) for part in parts)
+    left = parts(owner, _GROUPS, as_rng(rng))
+    others = (judge._replace(pool=pool.without(part)).moments(size) for part in left)
     return risk + copies.extra, _jackknife(_best(one, judge.n, ridge)[1] for one in others)
 
 
@@ -329,73 +328,6 @@ def _best(moments: Moments, n: int, near: float | None = None) -> tuple[float, f
     return ridge, risk(ridge)
 
 
-class _Copies(NamedTuple):
-    """Rows that occur several times, several people's labels of one text, count as one.
-
-    A head fits the mean label of ``each`` copies; what the single labels of a row scatter about
-    their mean, ``scatter`` (q,), comes on top of its risk.
-    """
-
-    each: float
-    scatter: FloatArray
-
-    @classmethod
-    def of(cls, pool: Pool, groups: Any) -> tuple[Pool, _Copies, NDArray[Any]]:
-        """Return the pool without copies, what they were, and whose each row is."""
-        x, y = pool.x, pool.y
-        rows = x.shape[0]
-        owner = np.arange(rows) if groups is None else as_classes("groups", groups, rows)[1]
-        first, place, copied = distinct_rows(x)
-        count = first.size
-        if count > 0.9 * rows or not copied:
-            return pool, cls(1.0, np.zeros(y.shape[1])), owner
-        times = np.bincount(place)
-        means = np.stack([np.bincount(place, column) for column in y.T], axis=1) / times[:, None]
-        scatter = np.square(y - means[place]).sum(axis=0) / (rows - count)
-        each = rows / count
-        warn_caller(
-            f"features hold {count} different rows among {rows}: the labels of equal rows are "
-            f"averaged, and n labels taken for n/{each:.3g} rows"
-        )
-        found = cls(each, scatter * (1 - 1 / each))
-        return pool._replace(x=x[first], y=means), found, owner[first]
-
-    @property
-    def extra(self) -> float:
-        """What is added to a risk."""
-        return float(self.scatter.sum())
-
-    def distinct(self, n: int) -> int:
-        """Return how many different rows n labels are of."""
-        return max(2, round(n / self.each))
-
-    def labels(self, rows: int | None) -> int | None:
-        """Return how many labels so many different rows have."""
-        return None if rows is None else round(self.each * rows)
-
-    def added_to(self, curve: RiskCurve) -> RiskCurve:
-        """Return the curve of single labels."""
-        if self.each == 1.0 or curve.noise is None or curve.per_output is None:
-            return curve
-        ridges = None if curve.ridges is None else self.each * curve.ridges
-        return replace(
-            curve,
-            risk=curve.risk + self.extra,
-            noise=curve.noise + self.extra,
-            per_output=curve.per_output + self.scatter,
-            n_samples=round(self.each * curve.n_samples) if curve.n_samples else curve.n_samples,
-            ridges=ridges,
-        )
-
-
-def _parts(owner: NDArray[Any], rng: np.random.Generator) -> list[NDArray[Any]]:
-    """Return the rows of each part that is left out; what has one owner stays together."""
-    names, owner = np.unique(owner, return_inverse=True)
-    count = names.size
-    parts = np.array_split(rng.permutation(count), max(min(_GROUPS, count // 2), 1))
-    return [np.flatnonzero(np.isin(owner, part)) for part in parts] if count > 1 else []
-
-
 def _jackknife(values: Iterable[float]) -> float:
     found = np.array(list(values))
     if found.size < 2 or not np.isfinite(found).all():
@@ -403,13 +335,13 @@ def _jackknife(values: Iterable[float]) -> float:
     return float(np.sqrt((found.size - 1) * found.var()))
 
 
-def _choose(pilot: _Judge, curve: RiskCurve, parts: list[NDArray[Any]]) -> int:
+def _choose(pilot: _Judge, curve: RiskCurve, left: list[NDArray[Any]]) -> int:
     """Return the largest size, or a smaller one that rows which did not choose it prefer."""
     sizes, largest = curve.sizes, int(curve.sizes[-1])
     best = int(sizes[np.argmin(curve.risk)])
-    if best == largest or len(parts) < 4:
+    if best == largest or len(left) < 4:
         return largest
-    halves = [np.concatenate(parts[k::2]) for k in (0, 1)]
+    halves = [np.concatenate(left[k::2]) for k in (0, 1)]
     if min(pilot.pool.x.shape[0] - half.size for half in halves) < 8:
         return largest
 
@@ -423,7 +355,7 @@ def _choose(pilot: _Judge, curve: RiskCurve, parts: list[NDArray[Any]]) -> int:
     judges = [pilot._replace(pool=pilot.pool.without(half)) for half in halves]
     favourites = [int(sizes[np.argmin(judge.curve(sizes, 2).risk)]) for judge in judges]
     crossed = [gain(judge, size) for judge, size in zip(judges, favourites[::-1], strict=True)]
-    error = _jackknife(gain(pilot._replace(pool=pilot.pool.without(part)), best) for part in parts)
+    error = _jackknife(gain(pilot._replace(pool=pilot.pool.without(part)), best) for part in left)
     wins = min(crossed) > 0 and np.mean(crossed) > error and gain(pilot, best) > error
     return best if wins else largest
 
@@ -437,7 +369,7 @@ def _needed(
     replicates: list[Moments],
     total: float,
     ridge: float,
-    copies: _Copies,
+    copies: Copies,
 ) -> tuple[int | None, Interval, tuple[str, ...]]:
     """Return the labels that reach the goal, a 90 % interval, and what to say of them."""
     if goal.value is None:
@@ -491,7 +423,8 @@ def _needed_for_accuracy(
     target: float, pilot: Pilot, n: int, rng: np.random.Generator
 ) -> tuple[int | None, Interval, tuple[str, ...]]:
     rows = pilot.codes.size
-    grid = np.unique(np.geomspace(max(4, rows // 8), 50 * rows, 28).round().astype(int))
+    grid = np.geomspace(max(4, rows // 8), 50 * rows, 28) * pilot.each
+    grid = np.unique(grid.round().astype(int))
     accuracy, error, _ = pilot.accuracies([*grid.tolist(), n], None, rng)
     planned = f"Accuracy with {n} labels {accuracy[-1]:.3f} ± {error[-1]:.2g}."
     accuracy, error = accuracy[:-1], error[:-1]

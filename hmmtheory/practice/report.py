@@ -12,7 +12,7 @@ import numpy as np
 from hmmtheory._checks import FloatArray, as_count, as_flag, as_rows
 from hmmtheory.curves import RiskCurve
 from hmmtheory.practice.accuracy import Pilot
-from hmmtheory.practice.classes import are_names, one_hot
+from hmmtheory.practice.classes import are_names, as_classes, one_hot
 from hmmtheory.practice.diagnosis import Diagnosis, diagnose
 from hmmtheory.practice.features import predict_risk
 from hmmtheory.practice.recommend import Recommendation, recommend
@@ -56,6 +56,7 @@ def report_html(
     call: str = "",
     *,
     classes: bool = False,
+    groups: Any = None,
 ) -> str:
     r"""Return one HTML page on a head of n labels: verdict, learning curve, sizes, findings.
 
@@ -73,6 +74,8 @@ def report_html(
         The command that makes this page again, shown at its end.
     classes : bool
         Whether whole numbers are classes, too.
+    groups : array_like, shape (N,), optional
+        Whose row it is: rows of one person are left out together.
 
     Returns
     -------
@@ -96,8 +99,8 @@ def report_html(
         raise ValueError(f"call must be a text; got {call!r}")
     pilot = None
     if as_flag("classes", classes) or are_names(responses):
-        pilot = Pilot.of(features, responses)
-        responses = one_hot(pilot.codes, len(pilot.names))
+        pilot = Pilot.of(features, responses, groups)
+        responses = one_hot(as_classes("responses", responses)[1], len(pilot.names))
     x, y = as_rows(features, responses)
     n = x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
     whole = [x.shape[1]]
@@ -107,7 +110,7 @@ def report_html(
     return _page(
         _Facts(
             n=n,
-            advice=recommend(features, responses, n_samples=n, rng=0),
+            advice=recommend(features, responses, n_samples=n, rng=0, groups=groups),
             findings=diagnose(features, responses, n_samples=n, rng=0),
             plain=predict_risk(features, responses, n),
             best=predict_risk(features, responses, n, ridge="optimal"),

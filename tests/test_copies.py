@@ -1,0 +1,220 @@
+"""Rows that repeat, and rows of one person, are no news of heads that have not seen them."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.linear_model import LinearRegression, RidgeClassifierCV
+
+from hmmtheory import (
+    compare,
+    predict_accuracy,
+    predict_risk,
+    recommend,
+    resample_risk_curve,
+)
+from hmmtheory.practice.command import main
+from hmmtheory.practice.copies import one_of_each, parts, places
+from hmmtheory.practice.report import report_html
+
+RNG = np.random.default_rng(11)
+ROWS, P, TIMES = 60, 12, 3
+X = RNG.standard_normal((ROWS, P))
+Y = X @ RNG.standard_normal(P) / 2 + RNG.standard_normal(ROWS)
+KIND = np.where(Y > 0, "yes", "no")
+SHUFFLED = RNG.permutation(TIMES * ROWS)
+WHOSE = np.repeat(np.arange(ROWS), TIMES)[SHUFFLED]
+
+
+def many(values: Any) -> Any:
+    """Return rows three times over, in any order."""
+    return values[WHOSE]
+
+
+@pytest.mark.parametrize("order", ["given", "variance"])
+@pytest.mark.parametrize("ridge", [0.0, 3.0, "optimal"])
+def test_three_copies_of_each_row_are_a_third_of_the_labels(order: Any, ridge: Any) -> None:
+    n, more = 40, {"order": order, "intercept": True}
+    plain = predict_risk(X, Y, n, [2, 9], ridge, **more)
+    with pytest.warns(UserWarning, match="60 different rows among 180"):
+        found = predict_risk(
+            many(X), many(Y), TIMES * n, [2, 9],
+            ridge if isinstance(ridge, str) else TIMES * ridge, **more,
+        )  # fmt: skip
+    # A head on three equal labels of each row, and three times the ridge, is the head on one.
+    assert_allclose(found.risk, plain.risk, rtol=1e-7)
+    assert found.n_samples == TIMES * n
+    if ridge == "optimal":
+        assert plain.ridges is not None
+        assert found.ridges is not None
+        assert_allclose(found.ridges, TIMES * plain.ridges, rtol=1e-5)
+    else:
+        assert found.ridge == pytest.approx(TIMES * ridge)
+
+
+def test_raters_of_one_row_scatter_about_its_mean() -> None:
+    noise = RNG.standard_normal((ROWS, TIMES))
+    noise -= noise.mean(axis=1, keepdims=True)
+    y = (Y[:, None] + noise).ravel()[SHUFFLED]
+    with pytest.warns(UserWarning, match="labels of equal rows are averaged"):
+        found = predict_risk(many(X), y, TIMES * 40, [9], "optimal").risk[0]
+    # Fresh single labels differ from the means by this much of their variance.
+    extra = noise.var(axis=1, ddof=1).mean() * (1 - 1 / TIMES)
+    assert found == pytest.approx(predict_risk(X, Y, 40, [9], "optimal").risk[0] + extra)
+
+
+def test_classes_of_copies_are_those_of_different_rows() -> None:
+    plain = predict_accuracy(X, KIND, 40)
+    with pytest.warns(UserWarning, match="one of equal rows is kept"):
+        found = predict_accuracy(X[np.sort(WHOSE)], KIND[np.sort(WHOSE)], TIMES * 40)
+    assert found.accuracy == pytest.approx(plain.accuracy, abs=1e-12)
+    assert found.baseline == plain.baseline
+    # What leave-one-out without this would say: rows whose copies stay in are known.
+    seen = RidgeClassifierCV(np.logspace(-3, 3, 9)).fit(many(X), many(KIND))
+    assert seen.score(many(X), many(KIND)) > plain.accuracy + 0.05
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        needed = recommend(many(X), many(KIND), 120, rng=0, target_accuracy=0.75)
+    assert needed.labels_needed is not None
+    alone = recommend(X, KIND, 40, rng=0, target_accuracy=0.75).labels_needed
+    assert alone is not None
+    assert 0.8 < needed.labels_needed / (TIMES * alone) < 1.25
+
+
+def test_rows_that_repeat_in_all_representations_are_copies() -> None:
+    views = {"all": X, "half": X[:, :6]}
+    plain = compare(views, Y, 40)
+    with pytest.warns(UserWarning, match="features hold 60 different rows among 180"):
+        found = compare({k: many(v) for k, v in views.items()}, many(Y), TIMES * 40)
+    assert_allclose(found.risk, plain.risk, rtol=1e-9)
+    assert_allclose(found.standard_error, plain.standard_error, rtol=1e-9)
+    assert found.baseline == pytest.approx(plain.baseline)
+    # Two raters a text, and a first layer that tells but 20 texts apart: those are no copies.
+    coarse = np.repeat(X[:20], 3, axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        compare({"all": X, "coarse": coarse}, Y, 40)
+        kinds = compare({"all": X, "coarse": coarse}, KIND, 40)
+    assert kinds.accuracy is not None
+    assert kinds.accuracy[0] == predict_accuracy(X, KIND, 40).accuracy
+
+
+def test_heads_are_judged_on_rows_whose_like_they_have_not_seen() -> None:
+    n = 60
+    measured = resample_risk_curve(many(X), many(Y), n, [9], n_trials=400, rng=0)
+    # By hand: 20 rows, three times each, against the 40 others.
+    rng, risks = np.random.default_rng(1), []
+    for _ in range(400):
+        rows = rng.permutation(ROWS)
+        head = LinearRegression().fit(X[rows[:20], :9], Y[rows[:20]])
+        risks.append(np.square(Y[rows[20:]] - head.predict(X[rows[20:], :9])).mean())
+    error = np.hypot(measured.standard_error[0], np.std(risks) / 20)
+    assert abs(measured.risk[0] - np.mean(risks)) < 4 * error
+    seen = resample_risk_curve(
+        many(X), many(Y), n, [9], n_trials=400, rng=0, groups=np.arange(TIMES * ROWS)
+    )
+    assert seen.risk[0] < measured.risk[0] - 5 * error
+    with pytest.raises(ValueError, match=r"n_samples must be .* 177"):
+        resample_risk_curve(many(X), many(Y), 178, [9])
+
+
+def test_groups_are_drawn_as_a_whole() -> None:
+    person = np.repeat(np.arange(20), 3)
+    mood = np.random.default_rng(3).standard_normal(20)[person]
+    x = np.column_stack([X[:, 0], np.eye(20)[person]])
+    y = X[:, 0] + 3 * mood
+    apart = resample_risk_curve(x, y, 30, [21], 300, 1.0, rng=0, groups=person).risk[0]
+    mixed = resample_risk_curve(x, y, 30, [21], 300, 1.0, rng=0).risk[0]
+    # Who knows the person's other labels knows the mood.
+    assert apart > 1.5 * mixed
+    assert apart > 0.8 * (9 * mood.var())
+    alone = resample_risk_curve(x, y, 30, [1], 50, rng=0, groups=np.arange(60))
+    assert alone.risk[0] == pytest.approx(
+        resample_risk_curve(x, y, 30, [1], 50, rng=5).risk[0], rel=0.2
+    )
+
+
+def test_people_s_rows_err_together() -> None:
+    rng = np.random.default_rng(7)
+    ratios = []
+    for _ in range(12):
+        person = np.repeat(np.arange(20), 9)
+        kind = rng.random(20) < 0.5
+        x = rng.standard_normal((20, 4))[person] + 0.1 * rng.standard_normal((180, 4))
+        labels = np.where(kind[person], "a", "b")
+        alone = predict_accuracy(x, labels, 100).standard_error
+        ratios.append(predict_accuracy(x, labels, 100, groups=person).standard_error / alone)
+    assert np.median(ratios) > 1.3
+    with pytest.raises(ValueError, match="groups must be two at least"):
+        predict_accuracy(X, KIND, 40, groups=np.zeros(ROWS))
+
+
+def test_each_group_is_left_out_once() -> None:
+    owner = RNG.integers(0, 7, 50)
+    for count in (2, 3, 20):
+        left = parts(owner, count, np.random.default_rng(0))
+        assert sorted(np.concatenate(left).tolist()) == list(range(50))
+        assert all(np.isin(owner, owner[rows]).sum() == rows.size < 50 for rows in left)
+    assert parts(np.zeros(5), 4, np.random.default_rng(0)) == []
+
+
+def test_the_copy_that_is_kept_is_drawn() -> None:
+    place = np.repeat(np.arange(300), 2)
+    kept = one_of_each(place, 600)
+    assert (place[kept] == np.arange(300)).all()
+    assert 100 < (kept % 2).sum() < 200
+    assert places(X) is None
+    found = places(many(X))
+    assert found is not None
+    assert np.unique(found).size == ROWS
+    # 5 copies among 60 rows are left as they are; minus zero is zero.
+    assert places(np.vstack([X, X[:5]])) is None
+    zeros = np.vstack([X, X])
+    zeros[0, 0], zeros[ROWS, 0] = 0.0, -0.0
+    found = places(zeros)
+    assert found is not None
+    assert found[0] == found[ROWS]
+
+
+def test_groups_from_the_shell(tmp_path: Path, capsys: Any) -> None:
+    person = np.repeat(np.arange(20), 3)
+    names = np.array([f"p{k:02}" for k in person])
+    np.save(tmp_path / "x.npy", X)
+    pd.DataFrame({"y": Y, "who": names}).to_csv(tmp_path / "y.csv", index=False)
+    pd.DataFrame({"kind": KIND, "who": names}).to_csv(tmp_path / "k.csv", index=False)
+    table = pd.DataFrame(X, columns=[f"f{k}" for k in range(P)]).assign(kind=KIND, who=person)
+    table.to_csv(tmp_path / "t.csv", index=False)
+
+    def said(*words: Any) -> Any:
+        status = main([str(word) for word in words] + ["--labels", "40", "--json"])
+        out = capsys.readouterr()
+        assert status in (0, 1), out.err
+        return json.loads(out.out)["result"]
+
+    files = [tmp_path / "x.npy", tmp_path / "y.csv", "--groups", "who"]
+    expected = recommend(X, Y, 40, rng=0, groups=person)
+    assert said("recommend", *files)["standard_error"] == pytest.approx(expected.standard_error)
+    assert expected.standard_error != recommend(X, Y, 40, rng=0).standard_error
+    kinds = predict_accuracy(X, KIND, 40, groups=person)
+    ways: list[Any] = [
+        [tmp_path / "x.npy", tmp_path / "k.csv", "--groups", "who"],
+        [tmp_path / "t.csv", "--label", "kind", "--groups", "who"],
+    ]
+    for words in ways:
+        found = said("predict", *words)
+        assert found["standard_error"] == pytest.approx(kinds.standard_error, rel=1e-6)
+    np.save(tmp_path / "few.npy", X[:, :3])
+    views: list[Any] = [f"all={tmp_path / 'x.npy'}", f"few={tmp_path / 'few.npy'}", *files[1:]]
+    paired = compare({"all": X, "few": X[:, :3]}, Y, 40, groups=person)
+    assert_allclose(said("compare", *views)["standard_error"], paired.standard_error, rtol=1e-9)
+    said("report", *files, "--html", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert f"± {expected.standard_error:.2g}" in page
+    assert page != report_html(X, Y, 40)
+    assert main(["predict", *map(str, files)]) == 2
+    assert "--groups must be left out" in capsys.readouterr().err
