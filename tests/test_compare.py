@@ -78,7 +78,7 @@ def test_groups_widen_the_errors() -> None:
     views, label = draw(60, 4)
     four = {k: np.repeat(v, 4, axis=0) for k, v in views.items()}
     jitter = np.random.default_rng(5).standard_normal
-    four = {k: v + 1e-6 * jitter(v.shape) for k, v in four.items()}
+    four = {k: v + 0.1 * v.std(axis=0) * jitter(v.shape) for k, v in four.items()}
     people = np.repeat(np.arange(60), 4)
     alone = compare(four, np.repeat(label, 4), 200)
     together = compare(four, np.repeat(label, 4), 200, groups=people)

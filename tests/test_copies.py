@@ -13,6 +13,7 @@ from sklearn.linear_model import LinearRegression, RidgeClassifierCV
 
 from hmmtheory import (
     compare,
+    diagnose,
     predict_accuracy,
     predict_risk,
     recommend,
@@ -179,6 +180,39 @@ def test_the_copy_that_is_kept_is_drawn() -> None:
     found = places(zeros)
     assert found is not None
     assert found[0] == found[ROWS]
+
+
+@pytest.mark.parametrize("jitter", [1e-9, 1e-4, 1e-2])
+def test_rows_that_are_nearly_equal_are_copies(jitter: float) -> None:
+    near = many(X) + jitter * np.random.default_rng(2).standard_normal((TIMES * ROWS, P))
+    with pytest.warns(UserWarning, match="60 different rows among 180"):
+        found = recommend(near, many(Y), TIMES * 40, rng=0)
+    assert found.risk == pytest.approx(recommend(X, Y, 40, rng=0).risk, rel=10 * jitter + 1e-6)
+    assert diagnose(near, many(Y), 120, rng=0).repeated_rows == 1.0
+    # In other units, shifted, with columns that do not vary.
+    other = np.column_stack([near * np.logspace(-9, 9, P) + 5.0 * np.logspace(-9, 9, P), X[:1, 0]
+                             * np.ones(TIMES * ROWS)])  # fmt: skip
+    assert jitter < 1e-6 or (np.bincount(places(other)) == TIMES).all()
+
+
+@pytest.mark.parametrize("p", [1, 2, 3, 10, 300])
+@pytest.mark.parametrize("rows", [24, 60, 400, 1500])
+def test_rows_that_are_near_by_chance_are_none(rows: int, p: int) -> None:
+    rng = np.random.default_rng([rows, p])
+    x = rng.standard_normal((rows, p))
+    scales = rng.exponential(size=(rows, 1))
+    clusters = np.repeat(rng.standard_normal((rows // 6, p)), 6, axis=0)
+    for some in (
+        x,
+        scales * x,
+        rng.standard_t(2, (rows, p)),
+        np.cumsum(x, axis=0),
+        rng.integers(0, 1000, (rows, p)).astype(float),
+        rng.integers(0, 2, (rows, p)).astype(float),
+        np.exp(3 * x),
+        clusters + 0.2 * rng.standard_normal(clusters.shape) if p > 3 else x,
+    ):
+        assert places(some) is None
 
 
 def test_groups_from_the_shell(tmp_path: Path, capsys: Any) -> None:

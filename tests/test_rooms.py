@@ -50,7 +50,7 @@ MAY_IMPORT = {
     "practice.features": TOOLS | {"moments", "heads", "theory", "curves", "practice.copies"},
     "practice.diagnosis": TOOLS
     | {"samples", "practice._measures", "practice._picture", "practice.recommend"},
-    "practice._measures": TOOLS | {"practice._path", "practice.features"},
+    "practice._measures": TOOLS | {"practice._path", "practice.copies", "practice.features"},
     "practice._picture": {"plotting"},
     "practice.recommend": TOOLS
     | {"moments", "theory", "curves"}

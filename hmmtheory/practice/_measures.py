@@ -13,6 +13,7 @@ from hmmtheory._checks import FloatArray
 from hmmtheory._linalg import thin_svd
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.practice._path import ridge_path
+from hmmtheory.practice.copies import places
 from hmmtheory.practice.features import predict_risk
 
 #: Rows among which distances are measured.
@@ -56,6 +57,15 @@ def dominant_label(y: FloatArray) -> float:
     """Return the largest share of one value, of outputs that take more than ten."""
     counts = [np.unique(column, return_counts=True)[1] for column in y.T]
     return max((float(c.max() / len(y)) for c in counts if c.size > 10), default=0.0)
+
+
+def repeated_rows(x: FloatArray) -> float:
+    """Return the share of rows that have copies, near ones where they are many."""
+    place = places(x)
+    if place is None:  # a few equal rows are told of, too
+        place = np.unique(x, axis=0, return_inverse=True)[1].ravel()
+    counts = np.bincount(place)
+    return float(counts[counts > 1].sum() / x.shape[0])
 
 
 def scale_effect(scores: FloatArray, y: FloatArray, n: int) -> float:

@@ -20,6 +20,7 @@ from hmmtheory.practice._measures import (
     excess_kurtosis,
     of_columns,
     of_labels,
+    repeated_rows,
     scale_effect,
     silent_draws,
     tied_values,
@@ -455,8 +456,7 @@ def diagnose(
 
     nearest, pair_rate = distances(centred, float(spectrum.sum()), generator)
     near = pair_rate * n * (n - 1) / 2
-    _, first, counts = np.unique(x, axis=0, return_index=True, return_counts=True)
-    repeated = float(counts[counts > 1].sum() / rows)
+    first = np.unique(x, axis=0, return_index=True)[1]
     tails = float(np.median(excess_kurtosis(scores[:, :20])))
     dependent = (
         dependent_rows(centred[first], spectrum, moments.row_scales, n, generator)
@@ -475,7 +475,7 @@ def diagnose(
         scale_spread=spread,
         near_duplicates=near,
         dependent_rows=dependent,
-        repeated_rows=repeated,
+        repeated_rows=repeated_rows(x),
         tail_weight=tails,
         tied_values=tied_values(x),
         scale_effect=scale_effect(scores, y, n),
