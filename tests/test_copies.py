@@ -195,6 +195,30 @@ def test_rows_that_are_nearly_equal_are_copies(jitter: float) -> None:
     assert jitter < 1e-6 or (np.bincount(places(other)) == TIMES).all()
 
 
+def test_rows_that_come_again_are_no_copies() -> None:
+    # The last tokens of sentences: few are frequent, and fresh sentences end in them, too.
+    rng = np.random.default_rng(4)
+    tokens, chances = rng.standard_normal((3000, 6)), 1.0 / np.arange(1, 3001)
+    signal = tokens @ rng.standard_normal(6)
+
+    def draw(count: int) -> tuple[Any, Any]:
+        which = rng.choice(3000, count, p=chances / chances.sum())
+        return tokens[which], signal[which] + 2 * rng.standard_normal(count)
+
+    x, y = draw(400)
+    assert np.unique(x, axis=0).shape[0] < 300
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        said = predict_risk(x, y, 60, [6]).risk[0]
+    fresh, told = draw(20_000)
+    heads = (LinearRegression().fit(*draw(60)) for _ in range(300))
+    truth = np.mean([np.square(told - head.predict(fresh)).mean() for head in heads])
+    assert said == pytest.approx(truth, rel=0.2)
+    # Between one and three raters of each text are copies all the same.
+    times = rng.integers(1, 4, ROWS)
+    assert places(np.repeat(X, times, axis=0)) is not None
+
+
 @pytest.mark.parametrize("p", [1, 2, 3, 10, 300])
 @pytest.mark.parametrize("rows", [24, 60, 400, 1500])
 def test_rows_that_are_near_by_chance_are_none(rows: int, p: int) -> None:

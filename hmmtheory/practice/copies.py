@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import optimize, sparse
 
 from hmmtheory._checks import FloatArray, warn_caller
 from hmmtheory._linalg import distinct_rows
@@ -22,6 +22,9 @@ _RARE = 0.9
 #: Copies are nearer than this part of the distance to the k-th neighbour, and near enough that
 #: rows of so many dimensions have one in a hundred so near by chance.
 _NEAR, _CHANCE, _NEIGHBOURS = 0.03, 0.01, 20
+#: Copies are as many of each row if so small a share has none, or if their number varies by this
+#: part of what chance makes of it.
+_ONCE, _EVEN = 0.05, 0.7
 #: Rows that are looked at first, and so many distances at a time.
 _SAMPLE, _BLOCK = 200, 4_000_000
 
@@ -30,7 +33,9 @@ def places(x: FloatArray) -> NDArray[Any] | None:
     """Return each row's place among the different ones (N,); None where copies are too few.
 
     Copies are equal rows, but where a few values make them equal by chance
-    (:func:`.distinct_rows`), or rows that differ by a few per cent of what others do.
+    (:func:`.distinct_rows`), or rows that differ by a few per cent of what others do; and all
+    rows, or as good as all, have about as many.  Where some occur once and others often, as the
+    last tokens of sentences or the states of a chain do, fresh rows will repeat these, too.
 
     Examples
     --------
@@ -46,7 +51,21 @@ def places(x: FloatArray) -> NDArray[Any] | None:
     found: NDArray[Any] | None = place if copied else None
     if not copied and first.size == x.shape[0]:
         found = _nearly_equal(x)
-    return None if found is None or found.max() >= _RARE * x.shape[0] else found
+    if found is None or found.max() >= _RARE * x.shape[0]:
+        return None
+    return found if _designed(np.bincount(found)) else None
+
+
+def _designed(counts: NDArray[Any]) -> bool:
+    """Whether rows occur more evenly than by draws from a list, or (almost) none just once.
+
+    Draws make the counts of what occurs vary at least as Poisson's, zero left out.
+    """
+    if np.mean(counts == 1) <= _ONCE:
+        return True
+    mean = float(counts.mean())
+    rate = optimize.brentq(lambda r: r - mean * -np.expm1(-r), 1e-9, mean)
+    return bool(counts.var() <= _EVEN * mean * (1 + rate - mean))
 
 
 def _nearly_equal(x: FloatArray) -> NDArray[Any] | None:
