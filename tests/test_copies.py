@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
-from sklearn.linear_model import LinearRegression, RidgeClassifierCV
+from sklearn.linear_model import LinearRegression, Ridge, RidgeClassifierCV, RidgeCV
 
 from hmmtheory import (
+    Moments,
     compare,
     diagnose,
     predict_accuracy,
@@ -19,6 +20,8 @@ from hmmtheory import (
     recommend,
     resample_risk_curve,
 )
+from hmmtheory.practice._path import ridge_path
+from hmmtheory.practice.apart import Apart
 from hmmtheory.practice.command import main
 from hmmtheory.practice.copies import one_of_each, parts, places
 from hmmtheory.practice.report import report_html
@@ -138,6 +141,86 @@ def test_groups_are_drawn_as_a_whole() -> None:
     assert alone.risk[0] == pytest.approx(
         resample_risk_curve(x, y, 30, [1], 50, rng=5).risk[0], rel=0.2
     )
+
+
+def people(rng: np.random.Generator, count: int, alike: float, mood: float) -> Any:
+    """Return six rows of each person, alike so far, with a mood that no feature shows."""
+    who = np.repeat(np.arange(count), 6)
+    own, row = rng.standard_normal((count, 8))[who], rng.standard_normal((6 * count, 8))
+    x = np.sqrt(alike) * own + np.sqrt(1 - alike) * row
+    noise = mood * rng.standard_normal(count)[who] + 0.5 * rng.standard_normal(6 * count)
+    return x, x[:, 0] - x[:, 1] + noise, who
+
+
+@pytest.mark.parametrize(("alike", "mood"), [(0.0, 0.0), (0.5, 1.0), (0.9, 1.0)])
+def test_heads_meet_people_they_have_not_seen(alike: float, mood: float) -> None:
+    n = 120
+    said: dict[str, list[float]] = {
+        "predict": [],
+        "recommend": [],
+        "accuracy": [],
+        "compare": [],
+        "rows": [],
+    }
+    truth, right, errors = [], [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x, y, who = people(rng, 30, alike, mood)
+        said["predict"].append(predict_risk(x, y, n, [8], "optimal", groups=who).risk[0])
+        advice = recommend(x, y, n, sizes=[8], groups=who, rng=0)
+        said["recommend"].append(advice.risk)
+        errors.append(advice.standard_error)
+        said["compare"].append(compare({"x": x, "few": x[:, :1]}, y, n, groups=who).risk[0])
+        said["rows"].append(predict_risk(x, y, n, [8], "optimal").risk[0])
+        said["accuracy"].append(predict_accuracy(x, y > 0, n, groups=who).accuracy)
+        fresh, told, _ = people(rng, 600, alike, mood)
+        for _ in range(4):
+            a, b, _ = people(rng, n // 6, alike, mood)
+            truth.append(
+                np.square(told - RidgeCV(np.logspace(0, 3, 7)).fit(a, b).predict(fresh)).mean()
+            )
+            kinds = RidgeClassifierCV(np.logspace(0, 3, 7)).fit(a, b > 0)
+            right.append(kinds.score(fresh, told > 0))
+    assert said["predict"] == pytest.approx(said["recommend"])
+    spread = np.std(said["predict"]) / 10**0.5
+    for way in ("predict", "compare"):
+        assert abs(np.mean(said[way]) - np.mean(truth)) < 3 * spread + 0.1 * np.mean(truth)
+    assert abs(np.mean(said["accuracy"]) - np.mean(right)) < 0.04
+    assert 0.5 < np.mean(errors) / np.std(said["predict"]) < 2.5
+    # What the rows say of themselves is far from it where people's rows are alike.
+    if mood:
+        assert np.mean(said["rows"]) < 0.9 * np.mean(truth)
+    else:
+        assert said["rows"] == pytest.approx(said["predict"], rel=0.1)
+
+
+def test_rows_left_out_by_group_are_those_of_real_refits() -> None:
+    x, y, who = people(np.random.default_rng(1), 12, 0.5, 1.0)
+    shuffled = np.random.default_rng(2).permutation(72)
+    x, y, who = x[shuffled], y[shuffled, None], who[shuffled]
+    path = ridge_path(x, y, np.array([0.3, 20.0]), owner=who)
+    for penalty, residuals in zip(path.ridges, path.residuals, strict=True):
+        for person in range(12):
+            mine = who == person
+            # One mean of all rows: centred as the path is, with the intercept refitted.
+            head = Ridge(penalty).fit(x[~mine], y[~mine])
+            expected = y[mine] - head.predict(x[mine]).reshape(-1, 1)
+            assert_allclose(residuals[mine], expected, rtol=1e-9, atol=1e-10)
+
+
+def test_what_is_noise_to_strangers_leaves_the_labels_variance() -> None:
+    x, y, who = people(np.random.default_rng(3), 30, 0.8, 1.0)
+    found = Moments.from_samples(x, y[:, None], None, "elliptical")
+    apart = Apart.of(x, y[:, None], who)
+    other = apart.moments(found, 180)
+    total = [m.parts(50, np.inf, intercept=True).sum() for m in (found, other)]
+    assert total[0] == pytest.approx(total[1])
+    best = [m.parts(180, m.optimal_ridge(180, intercept=True), intercept=True).sum()
+            for m in (found, other)]  # fmt: skip
+    assert best[1] / best[0] == pytest.approx(apart.factor(), rel=0.1)
+    assert apart.factor() > 1.2
+    assert Apart.of(x, y[:, None], np.zeros(180)).moments(found, 180) is found
+    assert Apart.of(x, y[:, None], np.arange(180)).moments(found, 180) is found
 
 
 def test_people_s_rows_err_together() -> None:
@@ -274,5 +357,5 @@ def test_groups_from_the_shell(tmp_path: Path, capsys: Any) -> None:
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert f"± {expected.standard_error:.2g}" in page
     assert page != report_html(X, Y, 40)
-    assert main(["predict", *map(str, files)]) == 2
-    assert "--groups must be left out" in capsys.readouterr().err
+    curve = predict_risk(X, Y, 40, [0, P], "optimal", groups=person)
+    assert_allclose(said("predict", *files, "--sizes", 0, P)["risk"], curve.risk, rtol=1e-9)

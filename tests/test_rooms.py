@@ -46,8 +46,10 @@ MAY_IMPORT = {
     "practice.classes": CHECKS,
     "practice._path": TOOLS,
     "practice.copies": TOOLS | {"curves", "practice.classes"},
+    "practice.apart": TOOLS | {"moments", "practice._path"},
     "practice.accuracy": TOOLS | {"practice.classes", "practice._path", "practice.copies"},
-    "practice.features": TOOLS | {"moments", "heads", "theory", "curves", "practice.copies"},
+    "practice.features": TOOLS
+    | {"moments", "heads", "theory", "curves", "practice.apart", "practice.copies"},
     "practice.diagnosis": TOOLS
     | {"samples", "practice._measures", "practice._picture", "practice.recommend"},
     "practice._measures": TOOLS | {"practice._path", "practice.copies", "practice.features"},
@@ -55,7 +57,7 @@ MAY_IMPORT = {
     "practice.recommend": TOOLS
     | {"moments", "theory", "curves"}
     | {"practice._estimator", "practice.accuracy", "practice.classes", "practice.features"}
-    | {"practice.copies"},
+    | {"practice.apart", "practice.copies"},
     "practice.head": TOOLS | {"practice.classes"},
     "practice._estimator": TOOLS | {"practice.features"},
     "practice.compare": TOOLS

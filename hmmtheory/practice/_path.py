@@ -7,9 +7,10 @@ B* is needed.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hmmtheory._checks import FloatArray
 from hmmtheory._linalg import thin_svd
@@ -22,8 +23,8 @@ class RidgePath(NamedTuple):
     """Heads with intercept on N rows for k penalties, each judged by rows it has not seen.
 
     ``basis`` (N, r) and ``shares`` (k, r) make up the fit, ``leverages`` (k, N) its diagonal;
-    ``residuals`` (k, N, q) are those of leave-one-out.  ``kappas`` (k,) are effective ridges, df₁
-    and df₂ (k,) their degrees of freedom.
+    ``residuals`` (k, N, q) are those of leave-one-out, or of leaving out a row's whole group.
+    ``kappas`` (k,) are effective ridges, df₁ and df₂ (k,) their degrees of freedom.
     """
 
     ridges: FloatArray
@@ -51,13 +52,18 @@ class RidgePath(NamedTuple):
 
 
 def ridge_path(
-    x: FloatArray, y: FloatArray, ridges: FloatArray | None = None, top: float = 1.0
+    x: FloatArray,
+    y: FloatArray,
+    ridges: FloatArray | None = None,
+    top: float = 1.0,
+    owner: NDArray[Any] | None = None,
 ) -> RidgePath:
     r"""Return the path of rows x (N, p) and labels y (N, q), both to be centred.
 
     With :math:`d_i = s_i^2/(s_i^2+\lambda)`: df₁ = Σd_i, κ = λ/(N - 1 - df₁) and
     df₂ = df₁ + κ (d df₁/dλ)/(dκ/dλ).
-    The penalties reach up to 10**top times the features' total variance.
+    The penalties reach up to 10**top times the features' total variance; ``owner`` (N,) numbers
+    the group of each row.
     """
     rows = x.shape[0]
     u, s, _ = thin_svd(x - x.mean(axis=0))
@@ -76,4 +82,9 @@ def ridge_path(
     fitted = np.matmul(u, shares[:, :, None] * (u.T @ centred))
     residuals = (centred - fitted) / (1 - leverages)[:, :, None]
     ridges, kappas, df1, df2 = (a[judged] for a in (ridges, kappas, df1, df2))
+    for group in () if owner is None else np.flatnonzero(np.bincount(owner) > 1):
+        mine = np.flatnonzero(owner == group)
+        hat = np.matmul(u[mine] * shares[:, None, :], u[mine].T) + 1 / rows
+        errors = (centred - fitted)[:, mine]
+        residuals[:, mine] = np.linalg.solve(np.eye(mine.size) - hat, errors)
     return RidgePath(ridges, kappas, df1, df2, u, shares, leverages, residuals)

@@ -93,7 +93,8 @@ def predict_accuracy(
     rng : int, Generator, SeedSequence or None
         Groups the rows for the standard error and smooths the scores.
     groups : array_like, shape (N,), optional
-        Whose row it is: rows of one person are left out together.
+        Whose row it is: the head will be judged on people it has not seen, and the rows of one
+        are left out together.
 
     Returns
     -------
@@ -184,13 +185,8 @@ class Pilot(NamedTuple):
         generator, rows, k = as_rng(rng), self.codes.size, len(self.names)
         seed = int(generator.integers(2**32))
         left = parts(self.owner, _GROUPS, generator)
-        some = np.array(
-            [
-                _hits(np.delete(self.x, g, 0), np.delete(self.codes, g), k, sizes, ridge, 6, seed)
-                for g in left
-            ]
-        )
-        whole = _hits(self.x, self.codes, k, sizes, ridge, 12, seed)
+        some = np.array([self.without(part).hits(sizes, ridge, 6, seed) for part in left])
+        whole = self.hits(sizes, ridge, 12, seed)
         shares = np.bincount(self.codes, minlength=k) / rows
         weights = np.column_stack([shares, np.full(k, 1 / k)])
         some, whole = some @ weights, whole @ weights
@@ -198,19 +194,23 @@ class Pilot(NamedTuple):
         found = (whole + some.mean(axis=0)) / 2
         return found[:, 0], error, found[:, 1]
 
+    def without(self, rows: NDArray[Any]) -> Pilot:
+        """Return the pilot without some rows."""
+        x, codes, owner = (np.delete(a, rows, 0) for a in (self.x, self.codes, self.owner))
+        return self._replace(x=x, codes=codes, owner=owner)
+
+    def hits(self, sizes: list[int], ridge: float | None, draws: int, seed: int) -> FloatArray:
+        """Return the predicted share of hits of each class at each n (sizes, K)."""
+        return _hits(self, len(self.names), sizes, ridge, draws, seed)
+
 
 def _hits(
-    x: FloatArray,
-    codes: NDArray[Any],
-    k: int,
-    sizes: list[int],
-    ridge: float | None,
-    draws: int,
-    seed: int,
+    pilot: Pilot, k: int, sizes: list[int], ridge: float | None, draws: int, seed: int
 ) -> FloatArray:
-    """Return the predicted share of hits of each class at each n (sizes, K)."""
+    x, codes = pilot.x, pilot.codes
     onehot, rows = one_hot(codes, k), codes.size
-    path = ridge_path(x, onehot, top=1.0 if ridge is None else 4.0)
+    owner = np.unique(pilot.owner, return_inverse=True)[1]
+    path = ridge_path(x, onehot, top=1.0 if ridge is None else 4.0, owner=owner)
     loss, found = np.square(path.residuals).sum(axis=2).mean(axis=1), np.empty((len(sizes), k))
     for i, n in enumerate(sizes):
         n1 = n - 1
@@ -222,23 +222,30 @@ def _hits(
             marks = np.searchsorted(weights / weights[-1], [0.1, 0.3, 0.5, 0.7, 0.9])
             chosen = [path.take(j) for j in sorted(set(marks.tolist()))]
         else:
-            chosen = [_at_ridge(x, onehot, path, n1, ridge)]
+            chosen = [_at_ridge(x, onehot, path, n1, ridge, owner)]
         found[i] = np.mean([_count(point, codes, k, n1, draws, seed) for point in chosen], axis=0)
     return found
 
 
 def _at_ridge(
-    x: FloatArray, onehot: FloatArray, path: RidgePath, n1: int, ridge: float
+    x: FloatArray,
+    onehot: FloatArray,
+    path: RidgePath,
+    n1: int,
+    ridge: float,
+    owner: NDArray[Any],
 ) -> RidgePath:
     """Return the pilot's fit that is like a head with this ridge at n."""
     rows = x.shape[0]
     if ridge == 0.0 and x.shape[1] < min(0.999 * n1, 2 * _TRUSTED * rows):
         # Without ridge units mean nothing: each column in its own.
         lengths = column_lengths(x)
-        plain = ridge_path(x / np.where(lengths > 0, lengths, 1.0), onehot, np.zeros(1))
+        plain = ridge_path(
+            x / np.where(lengths > 0, lengths, 1.0), onehot, np.zeros(1), owner=owner
+        )
         if plain.ridges.size:
             return plain
-    return ridge_path(x, onehot, np.array([_pilots_ridge(path, rows, n1, ridge)]))
+    return ridge_path(x, onehot, np.array([_pilots_ridge(path, rows, n1, ridge)]), owner=owner)
 
 
 def _pilots_ridge(path: RidgePath, rows: int, n1: int, ridge: float) -> float:

@@ -264,10 +264,9 @@ def _predict(options: argparse.Namespace, data: _Data, words: list[str]) -> Answ
     if data.classes:
         forecast = predict_accuracy(data.features, data.labels, n, ridge, groups=data.groups)
         return 0, str(forecast), plain(forecast)
-    if data.groups is not None:
-        raise ValueError("--groups must be left out here: a risk of numbers has no standard error")
+    more = _unlabelled(options, data)
     curve = predict_risk(
-        data.features, data.labels, n, options.sizes, ridge, unlabelled=_unlabelled(options, data)
+        data.features, data.labels, n, options.sizes, ridge, unlabelled=more, groups=data.groups
     )
     frame = curve.to_frame().drop(columns="standard_error")
     return 0, frame.to_string(float_format="{:.4g}".format), plain(curve)

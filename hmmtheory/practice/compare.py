@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hmmtheory._checks import FloatArray, as_count, as_flag, as_rng
 from hmmtheory._trials import one_blas_thread
@@ -143,7 +144,8 @@ def compare(
     n_samples : int
         n >= 2, the number of labels of the heads to come; N does not limit it.
     groups : array_like, shape (N,), optional
-        Whose row it is: rows of one person err together.
+        Whose row it is: the head will be judged on people it has not seen, and the rows of one
+        are left out together.
     rng : int, Generator, SeedSequence or None
         Draws for the chance of being best.
     classes : bool
@@ -197,7 +199,7 @@ def compare(
     m = copies.distinct(n)
     pools = {name: pool.of_rows(copies) for name, pool in pools.items()}
     with one_blas_thread():
-        errors = np.array([_errors(pool, m) for pool in pools.values()]) + copies.extra
+        errors = np.array([_errors(pool, m, whose) for pool in pools.values()]) + copies.extra
     # Sums over owners scatter; a mean's error is that of their sum.
     sums = np.stack([np.bincount(whose, one - one.mean()) for one in errors])
     many = sums.shape[1]
@@ -249,11 +251,11 @@ def _pools(given: Mapping[str, Any], labels: Any) -> dict[str, Pool]:
     return pools
 
 
-def _errors(pool: Pool, n: int) -> FloatArray:
+def _errors(pool: Pool, n: int, owner: NDArray[Any]) -> FloatArray:
     """Return each row's squared error, by heads that lack it, as if they had n labels (N,)."""
     x, y = pool.x - pool.x.mean(axis=0), pool.y
     spread = np.abs(x).max(axis=0, initial=0.0)
-    path = ridge_path(x[:, spread > 0], y)
+    path = ridge_path(x[:, spread > 0], y, owner=owner)
     squares = np.square(path.residuals).sum(axis=2)
     alone = np.square(y - y.mean(axis=0)).sum(axis=1) * (len(y) / (len(y) - 1)) ** 2
     squares = np.vstack([squares, alone])

@@ -27,6 +27,7 @@ from hmmtheory._linalg import centre, predict, principal_directions
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.curves import RiskCurve
 from hmmtheory.moments import ROWS, Moments
+from hmmtheory.practice.apart import Apart
 from hmmtheory.practice.copies import Copies, owners, places
 from hmmtheory.theory import curve_of
 
@@ -44,6 +45,7 @@ def predict_risk(
     intercept: bool = True,
     unlabelled: Any = None,
     rng: Any = None,
+    groups: Any = None,
 ) -> RiskCurve:
     r"""Predict the risk of a linear head that will be trained on n labels (book: Chapter 15).
 
@@ -80,6 +82,9 @@ def predict_risk(
         file, an iterator of tables; read in one pass.
     rng : int, Generator, SeedSequence or None
         Shuffles the features if ``order="random"``.
+    groups : array_like, shape (N,), optional
+        Whose row it is: the head will be judged on people it has not seen, and what one person's
+        rows have in common beyond the features counts as noise.
 
     Returns
     -------
@@ -111,8 +116,9 @@ def predict_risk(
     if not (isinstance(ridge, str) and ridge == "optimal"):
         ridge = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
     checked, rows = pool_sizes(sizes, pool), as_option("rows", rows, ROWS)
-    pool, copies, _ = pool.different()
-    moments = (pool.moments(int(p), rows) for p in checked)
+    pool, copies, owner = pool.different(groups)
+    apart, count = Apart.of(pool.x, pool.y, owner), pool.x.shape[0]
+    moments = (apart.moments(pool.moments(int(p), rows), count) for p in checked)
     penalty = ridge if isinstance(ridge, str) else ridge / copies.each
     m = copies.distinct(n)
     curve = curve_of(moments, checked, m, penalty, intercept=intercept, label="predicted")

@@ -24,6 +24,7 @@ from hmmtheory.curves import RiskCurve
 from hmmtheory.moments import ROWS, Moments
 from hmmtheory.practice._estimator import fresh_head, require_sklearn
 from hmmtheory.practice.accuracy import Pilot
+from hmmtheory.practice.apart import Apart
 from hmmtheory.practice.classes import as_classes, one_hot
 from hmmtheory.practice.copies import Copies, parts
 from hmmtheory.practice.features import Pool, pool_sizes
@@ -152,7 +153,8 @@ def recommend(
     rng : int, Generator, SeedSequence or None
         Groups the rows, and shuffles the features if ``order="random"``.
     groups : array_like, shape (N,), optional
-        Whose row it is: rows of one person, say, are resampled together.  Equal rows always are.
+        Whose row it is: the head will be judged on people it has not seen, and the rows of one
+        are left out together.
 
     Returns
     -------
@@ -192,24 +194,23 @@ def recommend(
     checked, rows = pool_sizes(sizes, pool, _SIZES), as_option("rows", rows, ROWS)
     pool, copies, owner = pool.different(groups)
     left = parts(owner, _GROUPS, generator)
-    pilot = _Judge(pool, rows, copies.distinct(n))
+    pilot = _Judge(pool, rows, copies.distinct(n), Apart.of(pool.x, pool.y, owner))
     curve = pilot.curve(checked)
     size = _choose(pilot, curve, left)
-    found = pool.moments(size, rows)  # says once what is wrong with so small a pilot
+    pilot.without_groups(size)  # says once what is wrong with so small a pilot
+    found = pilot.moments(size)
     ridge, risk = _best(found, pilot.n)
-    replicates = [pilot._replace(pool=pool.without(part)).moments(size) for part in left]
+    replicates = [pilot.without(part).moments(size) for part in left]
     risks = [_best(one, pilot.n, ridge)[1] for one in replicates]
     if classes is not None and goal.value is not None:
         needed, interval, notes = _needed_for_accuracy(goal.value, classes, n, generator)
     else:
         total = float(np.trace(pilot.moments(0).residual_covariance))
         needed, interval, notes = _needed(goal, found, replicates, total, ridge, copies)
-    if pilot.n >= _FAR * pool.x.shape[0]:
-        said = f"Refit when the labels are in: {pool.x.shape[0]} rows know this ridge only roughly."
-        notes = (*notes, said)
-    # Leave-one-out knows less than a pilot of more rows, and where rows have copies is misled:
-    # those that stay in know the label of the one left out.
-    own, keep = copies.each * ridge, copies.each > 1 or 2 * n <= owner.size
+    # Leave-one-out knows less than a pilot of more rows, and where rows have copies, or are one
+    # person's, is misled: those that stay in know the label of the one left out.
+    misled = copies.each > 1 or pilot.apart.harder > 1
+    own, keep = copies.each * ridge, misled or 2 * n <= owner.size
     estimator = fresh_head(pool, order, size, own, features, classes is not None, keep)
     return Recommendation(
         n_samples=n,
@@ -224,8 +225,14 @@ def recommend(
         labels_interval=interval,
         curve=copies.added_to(curve, n),
         estimator=_fitted(estimator, features, responses, classes is None),
-        notes=notes,
+        notes=(*notes, *_refit(pool.x.shape[0], pilot.n)),
     )
+
+
+def _refit(rows: int, n: int) -> tuple[str, ...]:
+    if n < _FAR * rows:
+        return ()
+    return (f"Refit when the labels are in: {rows} rows know this ridge only roughly.",)
 
 
 def _fitted(estimator: Any, features: Any, responses: Any, numeric: bool) -> Any:
@@ -258,11 +265,12 @@ def forecast(features: Any, responses: Any, n_samples: int, rng: Any = 0) -> tup
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diagnose says it in its own words
         pool, copies, owner = pool.different()
-    judge = _Judge(pool, "elliptical", copies.distinct(n_samples))
+    alone = Apart.of(pool.x, pool.y, np.arange(pool.x.shape[0]))
+    judge = _Judge(pool, "elliptical", copies.distinct(n_samples), alone)
     size = pool.x.shape[1]
     ridge, risk = _best(judge.moments(size), judge.n)
     left = parts(owner, _GROUPS, as_rng(rng))
-    others = (judge._replace(pool=pool.without(part)).moments(size) for part in left)
+    others = (judge.without(part).moments(size) for part in left)
     return risk + copies.extra, _jackknife(_best(one, judge.n, ridge)[1] for one in others)
 
 
@@ -298,11 +306,20 @@ class _Judge(NamedTuple):
     pool: Pool
     rows: str
     n: int
+    apart: Apart
+    left: NDArray[Any] | tuple[()] = ()
 
     def moments(self, size: int) -> Moments:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once, of the whole pilot
-            return self.pool.moments(size, self.rows)
+            found = self.without_groups(size)
+        return self.apart.moments(found, self.pool.x.shape[0], self.left)
+
+    def without_groups(self, size: int) -> Moments:
+        return self.pool.moments(size, self.rows)
+
+    def without(self, part: NDArray[Any]) -> _Judge:
+        return self._replace(pool=self.pool.without(part), left=part)
 
     def curve(self, sizes: NDArray[np.int64], order: int | str = "uniform") -> RiskCurve:
         found = (self.moments(int(p)) for p in sizes)
@@ -352,10 +369,10 @@ def _choose(pilot: _Judge, curve: RiskCurve, left: list[NDArray[Any]]) -> int:
         risks = [_best(judge.moments(p), pilot.n, known[p])[1] for p in (largest, size)]
         return risks[0] - risks[1]
 
-    judges = [pilot._replace(pool=pilot.pool.without(half)) for half in halves]
+    judges = [pilot.without(half) for half in halves]
     favourites = [int(sizes[np.argmin(judge.curve(sizes, 2).risk)]) for judge in judges]
     crossed = [gain(judge, size) for judge, size in zip(judges, favourites[::-1], strict=True)]
-    error = _jackknife(gain(pilot._replace(pool=pilot.pool.without(part)), best) for part in left)
+    error = _jackknife(gain(pilot.without(part), best) for part in left)
     wins = min(crossed) > 0 and np.mean(crossed) > error and gain(pilot, best) > error
     return best if wins else largest
 

@@ -75,7 +75,8 @@ def report_html(
     classes : bool
         Whether whole numbers are classes, too.
     groups : array_like, shape (N,), optional
-        Whose row it is: rows of one person are left out together.
+        Whose row it is: the head will be judged on people it has not seen, and the rows of one
+        are left out together.
 
     Returns
     -------
@@ -106,14 +107,15 @@ def report_html(
     whole = [x.shape[1]]
     low, high = max(4, min(n, x.shape[0]) // 4), 20 * max(n, x.shape[0])
     budgets = sorted({n, 2 * n, *np.geomspace(low, high, 25).round().astype(int).tolist()})
-    risks = [float(predict_risk(x, y, m, whole, ridge="optimal").risk[0]) for m in budgets]
+    ours: Any = {"ridge": "optimal", "groups": groups}
+    risks = [float(predict_risk(x, y, m, whole, **ours).risk[0]) for m in budgets]
     return _page(
         _Facts(
             n=n,
             advice=recommend(features, responses, n_samples=n, rng=0, groups=groups),
             findings=diagnose(features, responses, n_samples=n, rng=0),
-            plain=predict_risk(features, responses, n),
-            best=predict_risk(features, responses, n, ridge="optimal"),
+            plain=predict_risk(features, responses, n, groups=groups),
+            best=predict_risk(features, responses, n, **ours),
             budgets=budgets,
             risks=np.array(risks),
             accuracy=pilot and np.array(pilot.accuracies(budgets, None, 0)),
