@@ -186,6 +186,11 @@ def test_heads_meet_people_they_have_not_seen(alike: float, mood: float) -> None
     for way in ("predict", "compare"):
         assert abs(np.mean(said[way]) - np.mean(truth)) < 3 * spread + 0.1 * np.mean(truth)
     assert abs(np.mean(said["accuracy"]) - np.mean(right)) < 0.04
+    verdict = diagnose(x, y, n, rng=0, groups=who)
+    assert (verdict.ridge_risk, verdict.ridge_error) == pytest.approx(
+        (advice.risk, advice.standard_error), rel=0.3
+    )
+    assert verdict.ridge_risk == pytest.approx(advice.risk)
     assert 0.5 < np.mean(errors) / np.std(said["predict"]) < 2.5
     # What the rows say of themselves is far from it where people's rows are alike.
     if mood:
@@ -351,6 +356,8 @@ def test_groups_from_the_shell(tmp_path: Path, capsys: Any) -> None:
         assert found["standard_error"] == pytest.approx(kinds.standard_error, rel=1e-6)
     np.save(tmp_path / "few.npy", X[:, :3])
     views: list[Any] = [f"all={tmp_path / 'x.npy'}", f"few={tmp_path / 'few.npy'}", *files[1:]]
+    trusted = diagnose(X, Y, 40, rng=0, groups=person).verdict
+    assert said("diagnose", *files)["verdict"] == trusted
     paired = compare({"all": X, "few": X[:, :3]}, Y, 40, groups=person)
     assert_allclose(said("compare", *views)["standard_error"], paired.standard_error, rtol=1e-9)
     said("report", *files, "--html", tmp_path / "r.html")

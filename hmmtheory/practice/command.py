@@ -143,9 +143,8 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("--column", action="append", default=[], metavar="NAME", help="a feature")
         one.add_argument("--classes", action="store_true", help="labels are classes, not numbers")
         one.add_argument("--json", action="store_true", help="print JSON")
-        if name != "diagnose":
-            said_of_groups = "column of the labels' file: whose row it is"
-            one.add_argument("--groups", metavar="NAME", help=said_of_groups)
+        said_of_groups = "column of the labels' file: whose row it is"
+        one.add_argument("--groups", metavar="NAME", help=said_of_groups)
         if name in ("diagnose", "predict", "recommend"):
             said_of_more = "more rows of FEATURES, which may be larger than memory"
             one.add_argument("--unlabelled", metavar="FILE", help=said_of_more)
@@ -183,8 +182,7 @@ def _read(options: argparse.Namespace) -> _Data:
 
 def _group_column(options: argparse.Namespace) -> list[str]:
     """Return the name of the column of groups, if there is one."""
-    name = getattr(options, "groups", None)
-    return [] if name is None else [name]
+    return [] if options.groups is None else [options.groups]
 
 
 def _answers(options: argparse.Namespace, table: Any, where: str) -> tuple[Any, bool, Any]:
@@ -253,7 +251,9 @@ def _diagnose(options: argparse.Namespace, data: _Data, words: list[str]) -> Ans
     if data.classes:
         names, codes = as_classes("labels", labels)
         labels = one_hot(codes, len(names))
-    found = diagnose(data.features, labels, options.labels, rng=0, unlabelled=more)
+    found = diagnose(
+        data.features, labels, options.labels, rng=0, unlabelled=more, groups=data.groups
+    )
     findings = [plain(one._asdict()) for one in found.findings]
     return int(not found.trusted), str(found), {"verdict": found.verdict, "findings": findings}
 

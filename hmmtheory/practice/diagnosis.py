@@ -397,6 +397,7 @@ def diagnose(
     n_samples: int | None = None,
     rng: Any = None,
     unlabelled: Any = None,
+    groups: Any = None,
 ) -> Diagnosis:
     r"""Measure what of these samples the theory of Gaussian rows does not expect.
 
@@ -414,6 +415,8 @@ def diagnose(
     unlabelled : array_like, shape (M, P), optional
         Features without labels that are to be held against the labelled ones, in any form that
         :func:`.predict_risk` takes.
+    groups : array_like, shape (N,), optional
+        Whose row it is: the verdict is on heads that will be judged on people they have not seen.
 
     Returns
     -------
@@ -463,7 +466,7 @@ def diagnose(
         if n <= spectrum.size
         else silent_draws(scores[first, :MAX_DIRECTIONS], moments.row_scales, n, generator)
     )
-    risk, error = forecast(x, y, n, generator)
+    risk, error = forecast(x, y, n, generator, groups)
     held = differences(centred, x.mean(axis=0), whitened, extra) if len(extra) else (None, None)
     return Diagnosis(
         n_rows=rows,

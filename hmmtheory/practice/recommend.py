@@ -240,12 +240,14 @@ def _fitted(estimator: Any, features: Any, responses: Any, numeric: bool) -> Any
     return estimator.fit(as_given("features", features), answers)
 
 
-def forecast(features: Any, responses: Any, n_samples: int, rng: Any = 0) -> tuple[float, float]:
+def forecast(
+    features: Any, responses: Any, n_samples: int, rng: Any = 0, groups: Any = None
+) -> tuple[float, float]:
     """Return the predicted risk of a head on all features with its best ridge, and its error.
 
     Parameters
     ----------
-    features, responses, n_samples, rng
+    features, responses, n_samples, rng, groups
         As :func:`.recommend`.
 
     Returns
@@ -264,9 +266,9 @@ def forecast(features: Any, responses: Any, n_samples: int, rng: Any = 0) -> tup
     pool = Pool.of(features, responses, None, "given", rng)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diagnose says it in its own words
-        pool, copies, owner = pool.different()
-    alone = Apart.of(pool.x, pool.y, np.arange(pool.x.shape[0]))
-    judge = _Judge(pool, "elliptical", copies.distinct(n_samples), alone)
+        pool, copies, owner = pool.different(groups)
+    apart = Apart.of(pool.x, pool.y, owner)
+    judge = _Judge(pool, "elliptical", copies.distinct(n_samples), apart)
     size = pool.x.shape[1]
     ridge, risk = _best(judge.moments(size), judge.n)
     left = parts(owner, _GROUPS, as_rng(rng))

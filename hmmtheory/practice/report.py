@@ -113,7 +113,7 @@ def report_html(
         _Facts(
             n=n,
             advice=recommend(features, responses, n_samples=n, rng=0, groups=groups),
-            findings=diagnose(features, responses, n_samples=n, rng=0),
+            findings=diagnose(features, responses, n_samples=n, rng=0, groups=groups),
             plain=predict_risk(features, responses, n, groups=groups),
             best=predict_risk(features, responses, n, **ours),
             budgets=budgets,
