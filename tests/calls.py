@@ -224,17 +224,17 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "predict_risk": (
         predict_risk,
         {**ROWS, "n_samples": 9, "sizes": [0, 2], "ridge": 0.1, "order": "random",
-         "rows": "elliptical", "intercept": True, "unlabelled": None, "rng": 0},
+         "rows": "elliptical", "intercept": True, "unlabelled": None, "rng": 0, "groups": None},
     ),
     "predict_accuracy": (
         predict_accuracy,
         {"features": ROWS["features"], "classes": [0, 1, 1] * 10, "n_samples": 9,
-         "ridge": "optimal", "rng": 0},
+         "ridge": "optimal", "rng": 0, "groups": None},
     ),
     "resample_risk_curve": (
         resample_risk_curve,
         {**ROWS, "n_samples": 9, "sizes": [0, 2], "n_trials": 2, "ridge": 0.1, "order": "given",
-         "intercept": True, "rng": 0, "n_jobs": 1},
+         "intercept": True, "rng": 0, "n_jobs": 1, "groups": None},
     ),
     "recommend": (
         recommend,
@@ -242,14 +242,15 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
          "rows": "elliptical", "unlabelled": None, "rng": 0, "target_r2": None,
          "target_accuracy": None, "groups": None},
     ),
-    "diagnose": (diagnose, {**ROWS, "n_samples": 9, "rng": 0, "unlabelled": None}),
+    "diagnose": (diagnose, {**ROWS, "n_samples": 9, "rng": 0, "unlabelled": None, "groups": None}),
     "compare": (
         compare,
         {"representations": {"a": ROWS["features"], "b": ROWS["features"][:, :1]},
          "labels": ROWS["responses"], "n_samples": 9, "groups": None, "rng": 0, "classes": False},
     ),
     "LinearHead": (a_trained_head, {"size": 1, "ridge": 0.5}),
-    "report_html": (report_html, {**ROWS, "n_samples": 9, "call": "", "classes": False}),
+    "report_html": (report_html, {**ROWS, "n_samples": 9, "call": "", "classes": False,
+                                  "groups": None}),
     "document_inflation": (
         document_inflation,
         {"hmm": CHAIN, "representation": MODEL, "n_samples": 9},

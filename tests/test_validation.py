@@ -193,7 +193,11 @@ TABLE: list[tuple[str, str, list[Any]]] = [
       {"a": np.ones((30, 2)), "b": np.ones((29, 2))}]),
     ("compare", "labels", [NAN * np.ones(30), np.ones(29), None, ["a"] * 30]),
     ("compare", "n_samples", [0, 1, -1, 1.5, True, "3", NAN]),
-    ("compare", "groups", [[0] * 29, [None] * 30, np.ones((30, 2)), 1.0]),
+    *[
+        (name, "groups", [[0] * 29, [None] * 30, np.ones((30, 2)), 1.0, [0.5] * 30, [7] * 30])
+        for name in ("predict_risk", "predict_accuracy", "resample_risk_curve", "recommend",
+                     "diagnose", "compare", "report_html")
+    ],
     ("compare", "rng", RNG),
     ("compare", "classes", [None, "yes", 1]),
     ("report_html", "classes", [None, "yes", 1]),
@@ -217,7 +221,6 @@ TABLE: list[tuple[str, str, list[Any]]] = [
     ("recommend", "target", [0.0, -1.0, NAN, INF, "1", True]),
     ("recommend", "target_r2", [0.0, 1.0, -1.0, NAN, "1", True, 0.5]),
     ("recommend", "target_accuracy", [0.0, 1.0, NAN, "1", 0.5]),
-    ("recommend", "groups", [[0] * 29, [None] * 30, np.ones((30, 2)), 1.0]),
     ("Population.truncate", "size", [*SIZE, 3]),
     ("head_risk", "n_samples", COUNT),
     ("head_risk", "ridge", PENALTY),

@@ -156,8 +156,6 @@ class Pilot(NamedTuple):
         if len(names) < 2:
             raise ValueError(f"classes must hold at least 2 classes; got only {names[0]!r}")
         owner, rows = owners(groups, x.shape[0]), x.shape[0]
-        if owner.max() == 0:
-            raise ValueError("groups must be two at least; got one")
         kept = one_of_each(places(x) if isinstance(copies, tuple) else copies, rows)
         codes, owner = codes[kept], owner[kept]
         counts = np.bincount(codes, minlength=len(names))

@@ -120,7 +120,12 @@ def owners(groups: Any, rows: int) -> NDArray[Any]:
     >>> owners(["b", "a", "b"], 3).tolist(), owners(None, 2).tolist()
     ([1, 0, 1], [0, 1])
     """
-    return np.arange(rows) if groups is None else as_classes("groups", groups, rows)[1]
+    if groups is None:
+        return np.arange(rows)
+    names, codes = as_classes("groups", groups, rows)
+    if len(names) < 2:
+        raise ValueError(f"groups must be two at least; got {names} alone")
+    return codes
 
 
 def parts(owner: NDArray[Any], count: int, rng: np.random.Generator) -> list[NDArray[Any]]:
