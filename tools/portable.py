@@ -42,7 +42,7 @@ SIMULATED = (
     "simulation",
 )  # fmt: skip
 #: Tests of what only the lock has.
-LOCKED = ("categorical_hmm_against_hmmlearn", "embeddings", "shakespeare")
+LOCKED = ("categorical_hmm_against_hmmlearn", "embeddings", "rivals", "shakespeare", "text_states")
 LOWEST_ROW = "lowest versions"
 PROBE = """
 import json, numpy, scipy.linalg, threadpoolctl
