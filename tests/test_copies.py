@@ -228,6 +228,19 @@ def test_what_is_noise_to_strangers_leaves_the_labels_variance() -> None:
     assert Apart.of(x, y[:, None], np.arange(180)).moments(found, 180) is found
 
 
+def test_features_that_tell_nothing_tell_nothing_of_people() -> None:
+    who = np.repeat(np.arange(20), 3)
+    for flat in (np.ones((ROWS, 2)), np.column_stack([np.ones(ROWS), np.zeros(ROWS)])):
+        assert Apart.of(flat, Y[:, None], who).harder == 1.0
+        found = predict_risk(flat, Y, 40, [2], "optimal", groups=who).risk[0]
+        assert found == pytest.approx(Y.var(ddof=1) * (1 + 1 / 40))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            head = recommend(flat, Y, 40, groups=who, rng=0)
+        assert head.risk == pytest.approx(found)
+        assert_allclose(head.estimator.predict(flat), Y.mean())
+
+
 def test_people_s_rows_err_together() -> None:
     rng = np.random.default_rng(7)
     ratios = []

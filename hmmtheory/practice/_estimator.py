@@ -37,10 +37,10 @@ def fresh_head(
     from sklearn.linear_model import RidgeClassifierCV, RidgeCV
     from sklearn.pipeline import make_pipeline
 
-    if size == 0:
-        return make_pipeline(DummyClassifier() if classes else DummyRegressor(strategy="mean"))
     variance = float(pool.x[:, :size].var(axis=0).sum())
-    centre = ridge if 0 < ridge < np.inf else max(variance, np.finfo(float).tiny)
+    if variance == 0:
+        return make_pipeline(DummyClassifier() if classes else DummyRegressor(strategy="mean"))
+    centre = ridge if 0 < ridge < np.inf else variance
     near = _GRID if not keep else _GRID[-1:] if ridge == np.inf else np.ones(1)
     head = (RidgeClassifierCV if classes else RidgeCV)(alphas=centre * near)
     if order != "variance":

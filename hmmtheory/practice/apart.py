@@ -55,7 +55,7 @@ class Apart(NamedTuple):
             k = int(errors.mean(axis=1).argmin())
             best.append((errors[k], float(path.ridges[k])))
         (together, low), (apart, high) = best
-        return cls(together, apart, max(high / low, 1.0))
+        return cls(together, apart, max(high / low, 1.0) if low > 0 else 1.0)
 
     def factor(self, left: Any = ()) -> float:
         """Return how many times the error is on groups not seen, without some rows; at least 1."""

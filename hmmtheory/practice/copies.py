@@ -25,17 +25,18 @@ _NEAR, _CHANCE, _NEIGHBOURS = 0.03, 0.01, 20
 #: Copies are as many of each row if so small a share has none, or if their number varies by this
 #: part of what chance makes of it.
 _ONCE, _EVEN = 0.05, 0.7
-#: Rows that are looked at first, and so many distances at a time.
-_SAMPLE, _BLOCK = 200, 4_000_000
+#: Rows that are looked at first, so many distances at a time, and numbers that are too many.
+_SAMPLE, _BLOCK, _LARGE = 200, 4_000_000, 50_000_000
 
 
 def places(x: FloatArray) -> NDArray[Any] | None:
     """Return each row's place among the different ones (N,); None where copies are too few.
 
     Copies are equal rows, but where a few values make them equal by chance
-    (:func:`.distinct_rows`), or rows that differ by a few per cent of what others do; and all
-    rows, or as good as all, have about as many.  Where some occur once and others often, as the
-    last tokens of sentences or the states of a chain do, fresh rows will repeat these, too.
+    (:func:`.distinct_rows`), or rows that differ by a few per cent of what others do (looked for
+    among up to 50 million numbers); and all rows, or as good as all, have about as many.  Where
+    some occur once and others often, as the last tokens of sentences or the states of a chain do,
+    fresh rows will repeat these, too.
 
     Examples
     --------
@@ -73,7 +74,7 @@ def _nearly_equal(x: FloatArray) -> NDArray[Any] | None:
     rows, k = x.shape[0], min(_NEIGHBOURS, x.shape[0] // 3)
     spread = x.std(axis=0)
     varies = spread > 0
-    if k < 8 or varies.sum() < 2:
+    if k < 8 or varies.sum() < 2 or x.size > _LARGE:
         return None
     x = (x[:, varies] - x[:, varies].mean(axis=0)) / spread[varies]
     squares = np.square(x).sum(axis=1)
