@@ -38,8 +38,8 @@ OTHER = (
 )  # fmt: skip
 #: Long tests whose simulations may differ by standard errors.
 SIMULATED = (
-    "accuracy", "compare", "diagnosis", "elliptical", "kurtosis", "practice", "relative_error",
-    "simulation",
+    "accuracy", "compare", "copies", "diagnosis", "elliptical", "kurtosis", "practice",
+    "relative_error", "simulation",
 )  # fmt: skip
 #: Tests of what only the lock has.
 LOCKED = ("categorical_hmm_against_hmmlearn", "embeddings", "rivals", "shakespeare", "text_states")
