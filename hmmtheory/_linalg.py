@@ -285,6 +285,21 @@ def distinct_rows(x: FloatArray) -> tuple[NDArray[Any], NDArray[Any], bool]:
     return first, place.ravel(), first.size >= _LEAST and sum(rich) >= 2
 
 
+def left_out_together(hat: FloatArray, errors: FloatArray, least: float) -> FloatArray:
+    """Return the errors of rows that a fit lacks, from their errors (..., m, q) in a fit with them.
+
+    `hat` (..., m, m) is their block H of what turns labels into fitted values; the answer is
+    (I - H)⁻¹ times the errors, and NaN where an eigenvalue of I - H is below `least`: there the
+    rows decide their own fit.
+    """
+    within = np.eye(hat.shape[-1]) - hat
+    unknown = np.linalg.eigvalsh(within)[..., 0] < least
+    within[unknown] = np.eye(hat.shape[-1])
+    found = np.linalg.solve(within, errors)
+    found[unknown] = np.nan
+    return np.asarray(found)
+
+
 def equilibrate(s: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return scales D (p,) and correlations C (p, p) of a covariance S = DCD.
 

@@ -214,6 +214,26 @@ def test_rows_left_out_by_group_are_those_of_real_refits() -> None:
             assert_allclose(residuals[mine], expected, rtol=1e-9, atol=1e-10)
 
 
+def test_units_mean_nothing_to_strangers_without_ridge() -> None:
+    x, y, who = people(np.random.default_rng(5), 20, 0.6, 1.0)
+    plain = predict_risk(x, y, 60, [8], groups=who).risk
+    assert plain[0] > 1.05 * predict_risk(x, y, 60, [8]).risk[0]
+    mixing = np.random.default_rng(6).standard_normal((8, 8))
+    for other in (x * np.where(np.arange(8) == 2, 1e7, 1.0), x @ mixing, x + 1e4):
+        assert_allclose(predict_risk(other, y, 60, [8], groups=who).risk, plain, rtol=1e-6)
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-9, "optimal"])
+def test_people_who_have_a_column_each(ridge: Any) -> None:
+    x, y, who = people(np.random.default_rng(8), 12, 0.2, 1.0)
+    known = np.column_stack([x, np.eye(12)[who]])
+    # Left out, a person's own column says nothing: no fit without ridge knows it.
+    path = ridge_path(known, y[:, None], np.array([0.0, 5.0]), owner=who)
+    assert path.ridges.tolist() == [5.0]  # as given
+    assert predict_risk(known, y, 50, [20], ridge, groups=who).risk[0] > 0
+    assert 0.3 < predict_accuracy(known, y > 0, 50, ridge, groups=who).accuracy < 1
+
+
 def test_what_is_noise_to_strangers_leaves_the_labels_variance() -> None:
     x, y, who = people(np.random.default_rng(3), 30, 0.8, 1.0)
     found = Moments.from_samples(x, y[:, None], None, "elliptical")

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmmtheory._checks import FloatArray
-from hmmtheory._linalg import thin_svd
+from hmmtheory._linalg import left_out_together, thin_svd
 
-#: A row whose leverage is nearer to 1 says nothing about a head that has not seen it.
+#: A row, or a group, whose leverage is nearer to 1 says nothing about a head that lacks it.
 _SEEN = 1e-6
 
 
@@ -36,9 +36,8 @@ class RidgePath(NamedTuple):
     leverages: FloatArray
     residuals: FloatArray
 
-    def take(self, k: int) -> RidgePath:
-        """Return the path of one penalty."""
-        one = slice(k, k + 1)
+    def take(self, one: NDArray[Any]) -> RidgePath:
+        """Return the path of some penalties."""
         return RidgePath(
             self.ridges[one],
             self.kappas[one],
@@ -85,6 +84,6 @@ def ridge_path(
     for group in () if owner is None else np.flatnonzero(np.bincount(owner) > 1):
         mine = np.flatnonzero(owner == group)
         hat = np.matmul(u[mine] * shares[:, None, :], u[mine].T) + 1 / rows
-        errors = (centred - fitted)[:, mine]
-        residuals[:, mine] = np.linalg.solve(np.eye(mine.size) - hat, errors)
-    return RidgePath(ridges, kappas, df1, df2, u, shares, leverages, residuals)
+        residuals[:, mine] = left_out_together(hat, (centred - fitted)[:, mine], _SEEN)
+    path = RidgePath(ridges, kappas, df1, df2, u, shares, leverages, residuals)
+    return path.take(np.isfinite(residuals).all(axis=(1, 2)))

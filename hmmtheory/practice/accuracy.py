@@ -110,7 +110,7 @@ def predict_accuracy(
     -----
     UserWarning
         If a class has fewer than five rows, or if rows repeat: one of equal rows is drawn, and n
-        labels are as many fewer rows (a lower bound where their labels differ).
+        labels are as many fewer rows (what labels that differ tell beyond one is left out).
 
     Examples
     --------
@@ -218,7 +218,7 @@ def _hits(
             risk = np.where(known, loss * growth, np.inf)
             weights = np.cumsum(np.exp(-(risk / risk.min() - 1) / _SOFT))
             marks = np.searchsorted(weights / weights[-1], [0.1, 0.3, 0.5, 0.7, 0.9])
-            chosen = [path.take(j) for j in sorted(set(marks.tolist()))]
+            chosen = [path.take(np.array([j])) for j in sorted(set(marks.tolist()))]
         else:
             chosen = [_at_ridge(x, onehot, path, n1, ridge, owner)]
         found[i] = np.mean([_count(point, codes, k, n1, draws, seed) for point in chosen], axis=0)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmmtheory._checks import FloatArray
+from hmmtheory._linalg import column_lengths
 from hmmtheory.moments import Moments
 from hmmtheory.practice._path import ridge_path
 
@@ -23,8 +24,8 @@ _TOP = 4.0
 class Apart(NamedTuple):
     """A pilot's squared errors by heads that lack the row, and that lack its whole group.
 
-    ``together`` and ``apart`` (N,) are at the penalty that is best for each; ``harder`` is the
-    second penalty over the first, at least 1.
+    ``together`` and ``apart`` (N,) are at the penalty that is best for each, or ``plain``, without
+    any; ``harder`` is the second penalty over the first, at least 1.
 
     Examples
     --------
@@ -39,13 +40,24 @@ class Apart(NamedTuple):
     together: FloatArray
     apart: FloatArray
     harder: float
+    plain: bool = False
 
     @classmethod
-    def of(cls, x: FloatArray, y: FloatArray, owner: NDArray[Any]) -> Apart:
-        """Return the errors of rows x (N, p) and labels y (N, q), by the group of each row."""
+    def of(cls, x: FloatArray, y: FloatArray, owner: NDArray[Any], plain: bool = False) -> Apart:
+        """Return the errors of rows x (N, p) and labels y (N, q), by the group of each row.
+
+        They are without ridge if `plain`, where the rows that are left tell such a head.
+        """
         owner = np.unique(owner, return_inverse=True)[1]
         if owner.max(initial=0) in (0, x.shape[0] - 1):
             return cls(np.ones(x.shape[0]), np.ones(x.shape[0]), 1.0)
+        if plain:  # in each column's own unit: without ridge, units mean nothing
+            lengths = column_lengths(x - x.mean(axis=0))
+            unit = x / np.where(lengths > 0, lengths, 1.0)
+            paths = [ridge_path(unit, y, np.zeros(1), owner=whose) for whose in (None, owner)]
+            if all(path.ridges.size for path in paths):
+                both = [np.square(path.residuals[0]).sum(axis=1) for path in paths]
+                return cls(both[0], both[1], 1.0, plain=True)
         best = []
         for whose in (None, owner):
             path = ridge_path(x, y, top=_TOP, owner=whose)
@@ -72,7 +84,7 @@ class Apart(NamedTuple):
         signal = (found.head.T * found.eigenvalues) @ found.head
         if factor == 1.0 or np.trace(signal) <= 0:
             return found
-        best = found.optimal_ridge(rows, intercept=True)
+        best = 0.0 if self.plain else found.optimal_ridge(rows, intercept=True)
         level = factor * float(found.parts(rows, best, intercept=True).sum())
         noise, penalty = _less(found, 0.0, signal), best * self.harder
         most, least = (float(m.parts(rows, penalty, intercept=True).sum()) for m in (noise, found))

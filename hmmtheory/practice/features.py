@@ -117,7 +117,7 @@ def predict_risk(
         ridge = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
     checked, rows = pool_sizes(sizes, pool), as_option("rows", rows, ROWS)
     pool, copies, owner = pool.different(groups)
-    apart, count = Apart.of(pool.x, pool.y, owner), pool.x.shape[0]
+    apart, count = Apart.of(pool.x, pool.y, owner, plain=ridge == 0.0), pool.x.shape[0]
     moments = (apart.moments(pool.moments(int(p), rows), count) for p in checked)
     penalty = ridge if isinstance(ridge, str) else ridge / copies.each
     m = copies.distinct(n)

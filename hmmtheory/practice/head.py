@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hmmtheory._checks import FloatArray, as_count, as_number, shown
-from hmmtheory._linalg import centre, distinct_rows, least_squares, thin_svd
+from hmmtheory._linalg import centre, distinct_rows, least_squares, left_out_together, thin_svd
 from hmmtheory.practice.classes import as_classes
 
 try:
@@ -211,11 +211,9 @@ def left_out(
     total += float(np.square(errors[alone] / kept[:, None]).sum())
     for group in np.unique(owner[~alone]):
         rows = np.flatnonzero(owner == group)
-        within = np.eye(rows.size) - all_u[rows] @ all_u[rows].T
-        if np.linalg.eigvalsh(within)[0] < _OWN:
-            return np.inf
-        total += float(np.square(np.linalg.solve(within, errors[rows])).sum())
-    return total / float(np.square(root).sum())
+        missed = left_out_together(all_u[rows] @ all_u[rows].T, errors[rows], _OWN)
+        total += float(np.square(missed).sum())
+    return np.inf if np.isnan(total) else total / float(np.square(root).sum())
 
 
 def _together(x: FloatArray, groups: NDArray[Any] | None) -> NDArray[Any]:
