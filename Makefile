@@ -86,7 +86,7 @@ pretrain-transformers: install ## train the small transformers again (PyTorch; m
 ARCHIVE ?= vaderSentiment-3.3.2.tar.gz
 llm-features: install ## compute the features of chapter 12 again (minutes; packages: see smollm2.py)
 	cd chapters && ../$(BIN)/python -m book.smollm2 $(abspath $(ARCHIVE))
-	cd chapters && ../$(BIN)/python -m book.text_states
+	cd chapters && ../$(BIN)/python -m book.text_states $(abspath $(ARCHIVE))
 
 larger-study: install ## run the study of chapter 16 again (over an hour of one core; resumes)
 	cd chapters && ../$(BIN)/python -m book.larger_study

@@ -48,7 +48,7 @@ def test_ntps_is_the_share_of_the_label_that_foretells_the_next_state() -> None:
     steady[:, 0] = rng.standard_normal((10_000, 4))
     for t in range(1, 12):  # two directions that last, two that are forgotten
         steady[:, t] = steady[:, t - 1] * [0.9, 0.8, 0, 0] + rng.standard_normal((10_000, 4))
-    span = choosing.next_directions(steady)
+    span = choosing.next_directions(choosing.next_moments(steady))
     assert span.shape == (4, 2)
     assert span.T @ span == pytest.approx(np.eye(2), abs=1e-12)
     assert np.square(span[:2]).sum() == pytest.approx(2, abs=0.02)
@@ -59,7 +59,8 @@ def test_ntps_is_the_share_of_the_label_that_foretells_the_next_state() -> None:
     # Texts that end earlier count up to their end.
     cut = steady.copy()
     cut[:5000, 6:] = 0
-    assert np.square(choosing.next_directions(cut)[:2]).sum() == pytest.approx(2, abs=0.02)
+    again = choosing.next_directions(choosing.next_moments(cut))
+    assert np.square(again[:2]).sum() == pytest.approx(2, abs=0.02)
 
 
 def test_a_cell_ranks_what_is_plain_and_holds_every_method() -> None:

@@ -156,9 +156,9 @@ def test_heavy_tailed_labels_and_outlying_rows_are_not_trusted() -> None:
     sink = x.copy()
     sink[7] *= 400.0
     assert "because of outlying rows" in diagnose(sink, y, rng=0).verdict
-    # In any units of the columns.
+    # In any units and from any origin of the columns.
     units = 10.0 ** rng.uniform(-6, 6, 10)
-    scaled = diagnose(x * units, y, rng=0)
+    scaled = diagnose((x + 3.0) * units, y, rng=0)
     assert scaled.outlying_rows == pytest.approx(diagnose(x, y, rng=0).outlying_rows)
     # A class of one row in fifty is no heavy tail.
     assert diagnose(x, (np.arange(300) % 50 == 0).astype(float), rng=0).label_tails == 0.0
@@ -169,9 +169,60 @@ def test_the_findings_have_values_of_their_own() -> None:
     x, y = rng.standard_normal((200, 5)), rng.standard_normal(200) ** 3
     found = diagnose(x, y, rng=0)
     assert found.label_tails == pytest.approx(stats.kurtosis(y))
-    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    z = (x - np.median(x, axis=0)) / stats.median_abs_deviation(x)
     squares = (z**2).sum(axis=1)
     assert found.outlying_rows == pytest.approx(squares.max() / np.median(squares))
+
+
+@pytest.mark.parametrize("rows", [40, 100, 400])
+def test_a_row_far_out_is_seen_however_few_or_many_they_are(rows: int) -> None:
+    """In standard deviations no row is farther out than the root of the number of rows."""
+    rng = np.random.default_rng(rows)
+    x = rng.standard_normal((rows, 30))
+    y = x[:, 0] + rng.standard_normal(rows)
+    ordinary = diagnose(x, y, n_samples=20, rng=0)
+    assert ordinary.outlying_rows < 10
+    x[3] = 100 * rng.standard_normal(30)
+    one = diagnose(x, y, n_samples=20, rng=0)
+    x[5], x[6] = 100 * rng.standard_normal((2, 30))
+    for found in (one, diagnose(x, y, n_samples=20, rng=0)):
+        assert 2_000 < found.outlying_rows < 50_000
+        assert "outlying rows" in found.verdict
+
+
+def test_one_column_that_is_rarely_active_makes_no_row_lie_far_out() -> None:
+    rng = np.random.default_rng(34)
+    x = rng.standard_normal((300, 50))
+    x[:, 3] = 1e-6 * rng.standard_normal(300)
+    x[5, 3] = 1.0
+    found = diagnose(x, x[:, 0] + rng.standard_normal(300), rng=0)
+    assert found.column_kurtosis > 100
+    assert found.outlying_rows < 200
+    assert found.trusted
+
+
+def test_where_most_rows_are_one_the_others_do_not_lie_far_out() -> None:
+    """Layer 0 of a language model: most sentences end with a full stop."""
+    rng = np.random.default_rng(36)
+    x = rng.standard_normal((9, 40))[np.minimum(rng.geometric(0.6, 200), 9) - 1]
+    assert np.unique(x, axis=0, return_counts=True)[1].max() > 100
+    found = diagnose(x, x[:, 0] + rng.standard_normal(200), rng=0)
+    assert 0 < found.outlying_rows < 500
+    on = (rng.random((200, 40)) < 0.1).astype(float)
+    assert diagnose(on, on[:, 0] + rng.standard_normal(200), rng=0).outlying_rows < 10
+
+
+def test_the_first_token_of_a_real_model_is_seen_in_a_pilot_of_any_size() -> None:
+    from book.smollm2 import rated_sentences
+
+    everything = rated_sentences()
+    states, y = everything.features("last", 20), everything.ratings.mean(axis=1)
+    alone = np.flatnonzero(everything.token_counts == 1)
+    others = np.random.default_rng(35).permutation(np.flatnonzero(everything.token_counts > 1))
+    for rows in (40, 120, 300):
+        without, with_one = others[:rows], np.append(others[: rows - 1], alone[0])
+        assert diagnose(states[without], y[without], 30, rng=0).outlying_rows < 20
+        assert "outlying rows" in diagnose(states[with_one], y[with_one], 30, rng=0).verdict
 
 
 def test_one_feature_is_enough_to_look_at() -> None:

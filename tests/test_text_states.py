@@ -82,7 +82,7 @@ def test_rows_that_do_not_fit_are_refused(tmp_path) -> None:
 )
 def test_the_model_gives_the_stored_labels_again() -> None:
     model, tokenizer = smollm2.load_gguf(smollm2.model_file())
-    tokens = text_states.stretches(tokenizer)
+    tokens = text_states.stretches(tokenizer, text_states.plays())
     assert tokens.shape == (144, 193)
     few = text_states.along(model, tokens[[0, 1, 2, 6]])["20"]
     assert few.shape == (4, 184, 576)

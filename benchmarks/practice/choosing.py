@@ -8,9 +8,10 @@ the truth is the error of the best ridge head of each on n labels, measured on a
 computed from their published formulas: LogME (You and others 2021, the evidence of a Bayesian
 linear model), the H-score with shrunk covariance (Bao and others 2019; Ibrahim and others 2022;
 numbers as labels are cut into five classes), the leave-one-out error at N, the widest, and where
-states of whole texts are at hand NTPS (Cheng and others 2025: how much of the label's directions
-lies among those that foretell the next state; the leading half of them here).  Finished cells are
-kept in ``choosing.json`` beside this file.
+states of whole texts can be had NTPS (Cheng and others 2025: how much of the label's directions
+lies among those that foretell the next state; the leading half of them here).  SmolLM2's states of
+whole sentences need the model's packages, see ``chapters/book/smollm2.py``; without them its NTPS
+stays as it is.  Finished cells are kept in ``choosing.json`` beside this file.
 """
 
 from __future__ import annotations
@@ -56,7 +57,35 @@ def layers() -> Members:
     kept = everything.take(everything.token_counts > 1)
     where = [("last", k) for k in (0, 10, 20, 30, "final")] + [("mean", 20)]
     found = {f"{a} {b}": kept.features(a, b) for a, b in where}
-    return Members(found, kept.ratings.mean(axis=1)[:, None])
+    spans = sentence_directions(kept.sentences.tolist())
+    given = {f"{a} {b}": spans[str(b)] for a, b in where if str(b) in spans}
+    return Members(found, kept.ratings.mean(axis=1)[:, None], given)
+
+
+def sentence_directions(sentences: list[str], batch: int = 32) -> dict[str, Array]:
+    """Return for each of SmolLM2's layers the directions of the next; none without the model.
+
+    The first token of a sentence is an attention sink, and left out.
+    """
+    from book.smollm2 import load_gguf, model_file
+
+    try:
+        model, tokenizer = load_gguf(model_file())
+    except (FileNotFoundError, ImportError):
+        return {}
+    tokens = sorted((tokenizer.encode(sentence).ids for sentence in sentences), key=len)
+    sums: dict[str, Any] = dict.fromkeys(("0", "10", "20", "30", "final"), 0.0)
+    for start in range(0, len(tokens), batch):
+        some = tokens[start : start + batch]
+        real = np.arange(max(map(len, some))) < [[len(t)] for t in some]
+        padded = np.zeros(real.shape, int)
+        padded[real] = np.concatenate(some)
+        states = {str(k): x for k, x in model.residual_stream(padded, (0, 10, 20, 30)).items()}
+        states["final"] = model.final_norm(states["30"])
+        for name, state in states.items():
+            rest = state.astype(float) * real[:, :, None]
+            sums[name] = sums[name] + next_moments(rest[:, 1:])
+    return {name: next_directions(total) for name, total in sums.items()}
 
 
 def widths() -> Members:
@@ -70,7 +99,7 @@ def widths() -> Members:
     for width in sizes:
         along = family.model(width).hidden(tokens).astype(float)
         found[str(width)] = along[:, -1]
-        spans[str(width)] = next_directions(along)
+        spans[str(width)] = next_directions(next_moments(along))
     return Members(found, np.eye(20)[states[:, -1]], spans)
 
 
@@ -88,7 +117,7 @@ def plays() -> Members:
         states = family.model(width).hidden(begun)[:, 1:]
         pooled = (states * real[:, :, None]).sum(axis=1) / real.sum(axis=1)[:, None]
         found[str(width)] = pooled.astype(float)
-        spans[str(width)] = next_directions(states.astype(float) * real[:, :, None])
+        spans[str(width)] = next_directions(next_moments(states.astype(float) * real[:, :, None]))
     return Members(found, np.array([[len(line.text.split())] for line in lines], float), spans)
 
 
@@ -156,17 +185,21 @@ def leading(cross: Array, scatter: Array, count: int) -> Array:
     return np.asarray(white @ u[:, :count])
 
 
-def next_directions(states: Array) -> Array:
-    """Return an orthonormal basis of the directions whose running sum foretells the next state.
+def next_moments(states: Array) -> Array:
+    """Return sums of products (2, p, p): running sums with next states, and with themselves.
 
     The states (N, L, p) of a text that is over are zero.
     """
     so_far, coming = np.cumsum(states, axis=1)[:, :-1], states[:, 1:]
     so_far = so_far * np.any(coming != 0, axis=2, keepdims=True)
     flat = so_far.reshape(-1, states.shape[2])
-    cross = flat.T @ coming.reshape(flat.shape)
-    half = max(states.shape[2] // 2, 1)
-    return np.asarray(np.linalg.qr(leading(cross, flat.T @ flat, half))[0])
+    return np.stack([flat.T @ coming.reshape(flat.shape), flat.T @ flat])
+
+
+def next_directions(moments: Array) -> Array:
+    """Return an orthonormal basis of the directions whose running sum foretells the next state."""
+    cross, scatter = moments
+    return np.asarray(np.linalg.qr(leading(cross, scatter, max(len(cross) // 2, 1)))[0])
 
 
 def ntps(x: Array, y: Array, directions: Array) -> float:

@@ -275,22 +275,43 @@ def read_ratings(archive: Path) -> tuple[list[str], NDArray[np.int8]]:
     ValueError
         If the archive is another one, or the ratings don't belong to the sentences.
     """
-    try:
-        with tarfile.open(archive) as outer:
-            name = next(n for n in outer.getnames() if n.endswith("hutto_ICWSM_2014.tar.gz"))
-            inner = outer.extractfile(name)
-            assert inner is not None
-            with tarfile.open(fileobj=io.BytesIO(inner.read())) as files:
-                truth = _lines(files, "amazonReviewSnippets_GroundTruth.txt")
-                rated = _lines(files, "amazonReviewSnippets_anonDataRatings.txt")
-    except (tarfile.TarError, StopIteration, OSError) as error:
-        raise ValueError(f"{archive.name} is not vaderSentiment's source: {error}") from error
+    truth, rated = _files(
+        archive, "amazonReviewSnippets_GroundTruth.txt", "amazonReviewSnippets_anonDataRatings.txt"
+    )
     ratings = {key: ast.literal_eval(values) for key, _, _, values in rated}
     matrix = np.array([ratings[key] for key, _, _ in truth], dtype=np.int8)
     means = np.array([float(mean) for _, mean, _ in truth])
     if matrix.shape[1] != RATERS or np.abs(matrix.mean(axis=1) - means).max() > 0.006:
         raise ValueError("the ratings don't average to the means given beside the sentences")
     return [sentence.strip() for _, _, sentence in truth], matrix
+
+
+def read_documents(archive: Path, kind: str) -> list[str]:
+    """Return whole texts, "nytEditorial" or "amazonReview", their sentences in order.
+
+    Raises
+    ------
+    ValueError
+        If the archive is another one.
+    """
+    (lines,) = _files(archive, f"{kind}Snippets_GroundTruth.txt")
+    documents: dict[str, list[str]] = {}
+    for key, _, sentence in lines:
+        documents.setdefault(key.partition("_")[0], []).append(sentence.strip())
+    return [" ".join(sentences) for sentences in documents.values()]
+
+
+def _files(archive: Path, *names: str) -> list[list[list[str]]]:
+    """Return the fields of each line of some files of the archive within the archive."""
+    try:
+        with tarfile.open(archive) as outer:
+            name = next(n for n in outer.getnames() if n.endswith("hutto_ICWSM_2014.tar.gz"))
+            inner = outer.extractfile(name)
+            assert inner is not None
+            with tarfile.open(fileobj=io.BytesIO(inner.read())) as files:
+                return [_lines(files, name) for name in names]
+    except (tarfile.TarError, StopIteration, OSError) as error:
+        raise ValueError(f"{archive.name} is not vaderSentiment's source: {error}") from error
 
 
 def _lines(files: tarfile.TarFile, name: str) -> list[list[str]]:

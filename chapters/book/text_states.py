@@ -1,15 +1,18 @@
 """SmolLM2's states along running text, for the question whether they are a hidden Markov chain.
 
 Chapter 12 fits the linear chain of chapter 1 to the rows stored here and needs nothing else.
-``make llm-features`` makes them again, in three minutes, with the packages that ``smollm2.py``
-names: stretches of plays are read by the frozen model, and its states are kept at every position
-but the first ones, which are attention sinks.
+``make llm-features`` makes them again, in some ten minutes, with the packages that ``smollm2.py``
+names: stretches of plays, newspaper editorials and product reviews are read by the frozen model,
+and its states are looked at at every position but the first ones, which are attention sinks.
 """
 
 from __future__ import annotations
 
+import argparse
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +24,18 @@ from .transformers import shorten
 
 FloatArray = NDArray[np.float64]
 ROWS = Path(__file__).resolve().parent / "smollm2_text.npz"
-PLAYS, STRETCHES, LENGTH, DROPPED = 24, 6, 192, 8
+PARTS, STRETCHES, LENGTH, DROPPED = 24, 6, 192, 8
 LAYER, COMPONENTS, LABELS, KEPT_STRETCHES, BITS = 20, 48, 8, 3, 6
+TEXTS = ("plays", "editorials", "reviews")
 LAYERS = ("0", "10", "20", "30", "final")
+COUNTS = (25, 50, 100, 200)
+ARRAYS = ("states", "labels", "measured", "by_count")
 COLUMNS = ("lag 1", "lags 1, 2", "lags 1, 2, 3", "whiteness", "kurtosis", "radius", "next token")
 
 
 @dataclass(frozen=True, eq=False)
 class TextStates:
-    """States of layer 20 along text, and what was measured on all layers.
+    """States of layer 20 along plays, and what was measured on all texts and layers.
 
     Parameters
     ----------
@@ -37,8 +43,10 @@ class TextStates:
         Leading principal components of the columns at unit variance, centred.
     labels : ndarray, shape (stretches, T, 8)
         Leading components of the *next* token's embedding, centred, of total variance 1.
-    measured : ndarray, shape (5, 7)
-        `statistics` of each layer with 100 components, on all stretches.
+    measured : ndarray, shape (3, 5, 7)
+        `statistics` of each text and layer with 100 components, on all stretches.
+    by_count : ndarray, shape (3, 4, 7)
+        The same of layer 20 with 25, 50, 100 and 200 components.
 
     Raises
     ------
@@ -49,17 +57,20 @@ class TextStates:
     states: FloatArray
     labels: FloatArray
     measured: FloatArray
+    by_count: FloatArray
 
     def __post_init__(self) -> None:
-        shapes = [self.states.shape[2:], self.labels.shape[2:], self.measured.shape]
-        wanted = [(COMPONENTS,), (LABELS,), (len(LAYERS), len(COLUMNS))]
+        tables = (self.measured, self.by_count)
+        shapes = [self.states.shape[2:], self.labels.shape[2:], *(t.shape for t in tables)]
+        wanted = [(COMPONENTS,), (LABELS,)]
+        wanted += [(len(TEXTS), len(rows), len(COLUMNS)) for rows in (LAYERS, COUNTS)]
         if (
             self.states.ndim != 3
             or shapes != wanted
             or self.states.shape[:2] != self.labels.shape[:2]
         ):
-            raise ValueError(f"states, labels and measured must fit; got {shapes}")
-        for name in ("states", "labels", "measured"):
+            raise ValueError(f"states, labels, measured and by_count must fit; got {shapes}")
+        for name in ARRAYS:
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"{name} must be finite")
 
@@ -74,7 +85,7 @@ def text_states(path: Path = ROWS) -> TextStates:
     """
     try:
         arrays = shakespeare.read_arrays(path)
-        return TextStates(*(arrays[k].astype(float) for k in ("states", "labels", "measured")))
+        return TextStates(*(arrays[name].astype(float) for name in ARRAYS))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"path must be a file of states; {path.name} is not: {error}") from error
 
@@ -131,14 +142,26 @@ def statistics(states: FloatArray, following: FloatArray) -> FloatArray:
     return np.array([*found, white, kurtosis, radius, told])
 
 
-def stretches(tokenizer: Any) -> NDArray[np.int64]:
-    """Return stretches of tokens of the plays, evenly spaced, with one token more than is read."""
-    plays: dict[str, list[str]] = {}
+def plays() -> list[str]:
+    """Return the first 24 plays."""
+    found: dict[str, list[str]] = {}
     for line in shakespeare.read_plays():
-        plays.setdefault(line.play, []).append(line.text)
+        found.setdefault(line.play, []).append(line.text)
+    return ["\n".join(found[play]) for play in sorted(found)[:PARTS]]
+
+
+def documents(archive: Path, kind: str) -> list[str]:
+    """Return all documents of a kind, one after the other, in 24 parts."""
+    found = smollm2.read_documents(archive, kind)
+    cuts = np.linspace(0, len(found), PARTS + 1).astype(int)
+    return ["\n".join(found[a:b]) for a, b in pairwise(cuts)]
+
+
+def stretches(tokenizer: Any, texts: Sequence[str]) -> NDArray[np.int64]:
+    """Return stretches of tokens of texts, evenly spaced, with one token more than is read."""
     found = []
-    for play in sorted(plays)[:PLAYS]:
-        tokens = tokenizer.encode("\n".join(plays[play])).ids
+    for text in texts:
+        tokens = tokenizer.encode(text).ids
         for start in np.linspace(0, len(tokens) - LENGTH - 1, STRETCHES).astype(int):
             found.append(tokens[start : start + LENGTH + 1])
     return np.array(found)
@@ -153,37 +176,47 @@ def along(model: Any, tokens: NDArray[np.int64], batch: int = 4) -> dict[str, ND
         for number in numbers:
             blocks[number].append(stream[number][:, DROPPED:])
     found = {str(number): np.concatenate(parts) for number, parts in blocks.items()}
-    gain = model.weights["output_norm.weight"]
-    last = found[str(max(numbers))]
-    found["final"] = last / np.sqrt(np.square(last).mean(axis=-1, keepdims=True) + 1e-5) * gain
-    return found
+    return found | {"final": model.final_norm(found[str(max(numbers))])}
 
 
-def make(target: Path = ROWS) -> None:
-    """Read the plays with the model and write the rows."""
+def make(archive: Path, target: Path = ROWS) -> None:
+    """Read the texts with the model and write the rows."""
     model, tokenizer = smollm2.load_gguf(smollm2.model_file())
-    tokens = stretches(tokenizer)
-    states = along(model, tokens)
-    embedding = model.weights["token_embd.weight"][tokens[:, DROPPED + 1 : LENGTH + 1]].astype(
-        float
-    )
-    embedding -= embedding.mean(axis=(0, 1))
-    measured = [statistics(components(states[layer], 100), embedding) for layer in LAYERS]
-    flat = embedding.reshape(-1, embedding.shape[-1])
-    labels = embedding @ np.linalg.eigh(flat.T @ flat)[1][:, ::-1][:, :LABELS]
-    labels /= np.sqrt(np.square(labels).sum(axis=-1).mean())
-    kept = np.arange(len(tokens)) % STRETCHES < KEPT_STRETCHES
-    rows = components(states[str(LAYER)], COMPONENTS)[kept]
+    tables: dict[str, list[FloatArray]] = {"measured": [], "by_count": []}
+    stored: dict[str, NDArray[Any]] = {}
+    given = (plays(), documents(archive, "nytEditorial"), documents(archive, "amazonReview"))
+    for name, texts in zip(TEXTS, given, strict=True):
+        tokens = stretches(tokenizer, texts)
+        states = along(model, tokens)
+        following = tokens[:, DROPPED + 1 : LENGTH + 1]
+        embedding = model.weights["token_embd.weight"][following].astype(float)
+        embedding -= embedding.mean(axis=(0, 1))
+        rows = {layer: components(states[layer], max(COUNTS)) for layer in LAYERS}
+        told = [statistics(rows[layer][..., :100], embedding) for layer in LAYERS]
+        tables["measured"].append(np.array(told))
+        told = [statistics(rows[str(LAYER)][..., :count], embedding) for count in COUNTS]
+        tables["by_count"].append(np.array(told))
+        if name == "plays":
+            stored = _kept(rows[str(LAYER)][..., :COMPONENTS], embedding)
     partial = target.with_name("partial.npz")
-    np.savez_compressed(
-        partial,
-        allow_pickle=False,
-        states=shorten(rows - rows.mean(axis=(0, 1)), BITS),
-        labels=shorten(labels[kept] - labels[kept].mean(axis=(0, 1)), BITS),
-        measured=np.array(measured).astype(np.float32),
-    )
+    measured = {name: np.array(table).astype(np.float32) for name, table in tables.items()}
+    np.savez_compressed(partial, allow_pickle=False, **stored, **measured)
     partial.replace(target)
 
 
+def _kept(rows: FloatArray, embedding: FloatArray) -> dict[str, NDArray[Any]]:
+    """Return the states and labels of half of the stretches, rounded."""
+    flat = embedding.reshape(-1, embedding.shape[-1])
+    labels = embedding @ np.linalg.eigh(flat.T @ flat)[1][:, ::-1][:, :LABELS]
+    labels /= np.sqrt(np.square(labels).sum(axis=-1).mean())
+    kept = np.arange(len(rows)) % STRETCHES < KEPT_STRETCHES
+    return {
+        name: shorten(array[kept] - array[kept].mean(axis=(0, 1)), BITS)
+        for name, array in (("states", rows), ("labels", labels))
+    }
+
+
 if __name__ == "__main__":
-    make()
+    parser = argparse.ArgumentParser(description="Make the states along text of chapter 12 again.")
+    parser.add_argument("archive", type=Path, help="vaderSentiment-3.3.2.tar.gz")
+    make(parser.parse_args().archive)

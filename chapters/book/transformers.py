@@ -177,7 +177,7 @@ class Transformer:
         for start in range(0, n, batch):
             stream = self._stream(tokens[start : start + batch])
             x = next(islice(stream, a.layers if after is None else after, None))
-            states[start : start + batch] = x if after is not None else self._norm(x, "output_norm")
+            states[start : start + batch] = x if after is not None else self.final_norm(x)
         return states
 
     def residual_stream(self, tokens: ArrayLike, layers: Sequence[int]) -> dict[int, Float32]:
@@ -235,6 +235,10 @@ class Transformer:
                 f"got {array.min()} to {array.max()}"
             )
         return array
+
+    def final_norm(self, x: Float32) -> Float32:
+        """Return what the output matrix reads, of the stream (…, w) after the last block."""
+        return self._norm(x, "output_norm")
 
     def _norm(self, x: Float32, name: str) -> Float32:
         scale = np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + self.architecture.epsilon)

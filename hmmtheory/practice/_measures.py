@@ -84,14 +84,32 @@ def scale_effect(scores: FloatArray, y: FloatArray, n: int) -> float:
 
 
 def of_columns(x: FloatArray) -> dict[str, float]:
-    """Return what one column, and what one row of columns in units of their spread, stick out."""
+    """Return what one column, and what one row, sticks out."""
     varying = x[:, np.ptp(x, axis=0) > 0]
     columns = (varying - varying.mean(axis=0)) / varying.std(axis=0)
-    squares = np.square(columns).mean(axis=1)
     return {
         "column_kurtosis": float(excess_kurtosis(columns).max()),
-        "outlying_rows": float(squares.max() / max(np.median(squares), np.finfo(float).tiny)),
+        "outlying_rows": outlying_rows(varying),
     }
+
+
+def outlying_rows(x: FloatArray) -> float:
+    """Return the squared length of the longest row over the median one, whatever the units.
+
+    A column's unit is its median distance from its median, which a row that is far out does not
+    widen, be the rows few or many; values that are the median's own are left out.  A row counts no
+    more than a hundred times what half of its columns say: that one column is rarely active is
+    another finding.
+    """
+    away = np.abs(x - np.median(x, axis=0))
+    away /= _typical(away)
+    lengths, most = np.square(away).mean(axis=1), np.square(np.median(away, axis=1))
+    return float(np.minimum(lengths, 100.0 * most).max() / _typical(lengths))
+
+
+def _typical(values: FloatArray) -> FloatArray:
+    """Return the median of what is positive, along the first axis."""
+    return np.asarray(np.nanmedian(np.where(values > 0, values, np.nan), axis=0))
 
 
 def of_labels(x: FloatArray, y: FloatArray) -> dict[str, float]:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 #: Labels of a larger excess kurtosis are heavy-tailed: there one to three in four intervals hold.
 _HEAVY = 6.0
 #: A row is far out if its squared length is so many times the median.
-_FAR_OUT = 300.0
+_FAR_OUT = 1000.0
 #: So many standard errors held the truth in 82 % of pilots of ordinary sets (benchmarks/practice).
 _FOUR_IN_FIVE = 1.28
 #: Means so many standard deviations apart, or variances so many times as large, differ.
@@ -124,8 +124,8 @@ class Diagnosis:
         The same with the distance of the prediction from its median, by ranks, of outputs that
         take more than ten values.
     outlying_rows : float
-        The largest squared length of a row, in standard deviations of the columns, over the
-        median one.
+        The largest squared length of a row over the median one, about the columns' medians and
+        in units of their median distance from it.
     mean_shift : float or None
         The distance of the mean of unlabelled rows from that of labelled ones, over the root of
         the total variance, or in standard deviations along the leading directions if that is
