@@ -1,6 +1,9 @@
 """SmolLM2's states along text: what is stored, and the statistics on a chain that is known."""
 
 import importlib.util
+import io
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,16 +65,42 @@ def test_the_stored_rows_are_what_the_chapter_says() -> None:
     assert np.square(stored.labels).sum(axis=-1).mean() == pytest.approx(1, abs=0.05)
     assert np.abs(stored.states.mean(axis=(0, 1))).max() < 1e-2
     assert text_states.ROWS.stat().st_size < 1.1e6
-    one_lag = stored.measured[:, 0]
-    assert LAYERS[int(np.argmax(one_lag))] == "20"
+    for table in stored.measured:
+        assert LAYERS[int(np.argmax(table[:, 0]))] == "20"
+    # A hundred components of layer 20 are in both tables: the same numbers, stored twice.
+    np.testing.assert_array_equal(stored.measured[:, 2], stored.by_count[:, 2])
+    assert (np.diff(stored.by_count[:, :, 0], axis=1) < 0).all()
 
 
 def test_rows_that_do_not_fit_are_refused(tmp_path) -> None:
-    x, y, m = np.zeros((2, 3, 48)), np.zeros((2, 3, 8)), np.zeros((5, 7))
+    x, y = np.zeros((2, 3, 48)), np.zeros((2, 3, 8))
+    m, c = np.zeros((3, 5, 7)), np.zeros((3, 4, 7))
     with pytest.raises(ValueError, match="must fit"):
-        TextStates(x, y[:1], m)
+        TextStates(x, y[:1], m, c)
+    with pytest.raises(ValueError, match="must fit"):
+        TextStates(x, y, m, c[:2])
     with pytest.raises(ValueError, match="labels must be finite"):
-        TextStates(x, y + np.nan, m)
+        TextStates(x, y + np.nan, m, c)
+
+
+def test_texts_of_many_documents_are_cut_into_parts(tmp_path: Path) -> None:
+    lines = "".join(f"{d}_{k}\t0.5\tSentence {k} of {d}.\n" for d in range(48) for k in range(2))
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:gz") as files:
+        info = tarfile.TarInfo("set/nytEditorialSnippets_GroundTruth.txt")
+        content = lines.encode("utf-8-sig")
+        info.size = len(content)
+        files.addfile(info, io.BytesIO(content))
+    path = tmp_path / "source.tar.gz"
+    with tarfile.open(path, "w:gz") as outer:
+        info = tarfile.TarInfo("extra/hutto_ICWSM_2014.tar.gz")
+        info.size = len(inner.getvalue())
+        outer.addfile(info, io.BytesIO(inner.getvalue()))
+    parts = text_states.documents(path, "nytEditorial")
+    assert len(parts) == text_states.PARTS
+    assert parts[0] == "Sentence 0 of 0. Sentence 1 of 0.\nSentence 0 of 1. Sentence 1 of 1."
+    with pytest.raises(ValueError, match="is not vaderSentiment's source"):
+        text_states.documents(path, "movieReview")
     with pytest.raises(ValueError, match="is not"):
         text_states.text_states(tmp_path / "none.npz")
 

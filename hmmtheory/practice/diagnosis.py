@@ -47,7 +47,7 @@ _COST = {
     "row scale spread": (36, 12),
     "heavy tails": (16, 13),
     "heavy-tailed labels": (30, 12),
-    "outlying rows": (49, 15),
+    "outlying rows": (39, 14),
 }
 #: A correlation counts if it is so large, and so many standard errors.
 _LARGE, _SURE = 0.2, 4.0
