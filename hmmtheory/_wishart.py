@@ -91,22 +91,19 @@ def surplus(excess: float, n_columns: float, ridge: float) -> Growth:
 
 def _taken_off(m: float, d: float, mu: float) -> Growth:
     """Return derivatives along (m, d, μ) of what :func:`_grown` takes off its values."""
-    gradient, hessian = np.zeros(3), np.zeros((3, 3))
-    for k in range(3):
-        step = 1j * _TINY * np.eye(3)[k]
-        slopes = _orders(*(np.array([m, d, mu]) + step))[1]
-        gradient[k], hessian[k] = slopes[k].real, slopes.imag / _TINY
+    # At μ, with a complex step along each of the three; and without penalty, along the first two.
+    at = np.array([m, d, mu]) + 1j * _TINY * np.eye(3)
+    bare = np.array([m, d, 0.0]) + 1j * _TINY * np.eye(3)
+    value, slopes = _orders(*np.concatenate([at, bare]).T)
+    gradient, hessian = slopes[:, 0].real, slopes[:, :3].imag.T / _TINY
     # The rest, without penalty: -(χ X + (1 - χ) T) with X = C(m + d) - C(d), T three orders.
-    kept, value, low = _kept(mu), float(_logs(m, d)), np.zeros((2, 2))
-    base, base_slopes = _orders(m, d, 0.0)
-    for k in range(2):
-        step = 1j * _TINY * np.eye(3)[k]
-        low[k] = _orders(*(np.array([m, d, 0.0]) + step))[1][:2].imag / _TINY
+    base, base_slopes = value[3].real, slopes[:2, 3].real
+    low = slopes[:2, 3:5].imag.T / _TINY
     (whole, bend), (part, turn) = cumulated(m + d), cumulated(d)
     exact = np.array([whole, whole - part])
     curved = np.array([[bend, bend], [bend, bend - turn]])
-    gap, gap_slopes = value - base, exact - base_slopes[:2]
-    gradient[:2] -= base_slopes[:2] + kept[0] * gap_slopes
+    kept, gap, gap_slopes = _kept(mu), float(_logs(m, d)) - base, exact - base_slopes
+    gradient[:2] -= base_slopes + kept[0] * gap_slopes
     hessian[:2, :2] -= low + kept[0] * (curved - low)
     gradient[2] -= kept[1] * gap
     hessian[2, 2] -= kept[2] * gap
@@ -121,14 +118,14 @@ def _kept(mu: float) -> FloatArray:
     return np.array([1.0 - fall, fall / 8.0, -fall / 64.0])
 
 
-def _logs(m: float, d: Any) -> Any:
+def _logs(m: Any, d: Any) -> Any:
     """Return E log det W = C(m + d) - C(d) of an m × (m + d) matrix."""
     from scipy import special
 
     def c(x: Any) -> Any:
         far = x + _FAR
-        tail = sum(g / far**j for j, g in enumerate(_TAIL, 1))
-        near = sum(special.digamma(0.5 * (x + k)) for k in range(1, _FAR + 1))
+        tail = np.polyval(np.array((*_TAIL[::-1], 0.0)), 1.0 / far)
+        near = special.digamma(0.5 * (np.asarray(x)[..., None] + _STEPS)).sum(axis=-1)
         return far * np.log(far) - far - 0.5 * np.log(far) + tail - near
 
     return c(m + d) - c(d)
@@ -246,20 +243,19 @@ def _grown(sizes: list[int], gaps: FloatArray, mu: float) -> FloatArray:
     real = [m for m in sizes if m > 0]
     x, densities = densities_of(real, gaps, mu / (2 * real[-1] + gaps[-1]))
     known = np.zeros((len(sizes), gaps.size, 3))
-    for row, m in zip(known, sizes, strict=True):
-        if m == 0:
-            continue
-        unit = (2 * m + gaps)[:, None]
-        inverse = 1.0 / (unit * x + mu)
-        weighted = densities[m] * inverse
-        row[:, 0] = (densities[m] * np.log1p(mu / (unit * x))).sum(axis=1)
-        row[:, 1] = weighted.sum(axis=1)
-        row[:, 2] = -(weighted * inverse).sum(axis=1)
-        if mu > _SMALL:
-            value, slopes = _orders(m, gaps, mu + 1j * _TINY)
-            base, _ = _orders(m, gaps, 0.0)
-            row -= np.c_[value.real - base, slopes[2].real, slopes[2].imag / _TINY]
-            row += (_logs(m, gaps) - base)[:, None] * _kept(mu)
+    m = np.array(real, dtype=float)[:, None]
+    unit, weights = (2 * m + gaps)[:, :, None], np.stack([densities[k] for k in real])
+    inverse = 1.0 / (unit * x + mu)
+    weighted = weights * inverse
+    rows = known[len(sizes) - len(real) :]  # a size of zero comes first
+    rows[:, :, 0] = (weights * np.log1p(mu / (unit * x))).sum(axis=2)
+    rows[:, :, 1] = weighted.sum(axis=2)
+    rows[:, :, 2] = -(weighted * inverse).sum(axis=2)
+    if mu > _SMALL:
+        value, slopes = _orders(m, gaps, mu + 1j * _TINY)
+        base, _ = _orders(m, gaps, 0.0)
+        rows -= np.stack([value.real - base, slopes[2].real, slopes[2].imag / _TINY], axis=2)
+        rows += (_logs(m, gaps) - base)[:, :, None] * _kept(mu)
     return known
 
 
@@ -279,16 +275,24 @@ def densities_of(
     x, d = y * y, gaps[:, None]
     measure = 2.0 * y * dy
     now = np.exp(d * np.log(y) - 0.5 * x - 0.5 * special.gammaln(d + 1.0))
-    wanted = set(sizes)
-    before, squares, found = np.zeros_like(now), np.zeros_like(now), {}
+    wanted, apart = set(sizes), d - x
+    before, after, squares = (np.zeros_like(now) for _ in range(3))
+    found: dict[int, FloatArray] = {}
+    j = np.arange(sizes[-1])[:, None, None]
+    scales = 1.0 / np.sqrt((j + 1) * (j + 1 + d))
+    sides = np.sqrt(j * (j + d)) * scales
     for m in range(1, sizes[-1] + 1):
         # Here now = φ_{m-1}, before = φ_{m-2}, squares = the sum of φ_j² up to j = m - 2.
         if m in wanted:
             found[m] = measure * _density(m, gaps, y, dy, now, before, squares)
-        squares += now * now
-        j = m - 1
-        after = (2 * j + 1 + d - x) * now - np.sqrt(j * (j + d)) * before
-        before, now = now, after / np.sqrt((j + 1) * (j + 1 + d))
+        squares += np.square(now, out=after)
+        # In place: small arrays, many times.
+        np.add(apart, 2 * m - 1, out=after)
+        after *= scales[m - 1]
+        after *= now
+        before *= sides[m - 1]
+        after -= before
+        before, now, after = now, after, before
     return x, found
 
 
@@ -347,6 +351,7 @@ _TAIL = (
     -511 / 132,
 )  # fmt: skip
 _FAR = 12
+_STEPS = np.arange(1.0, _FAR + 1.0)
 
 
 def cumulated(x: float) -> tuple[float, float]:
@@ -363,7 +368,7 @@ def cumulated(x: float) -> tuple[float, float]:
     for j, g in enumerate(_TAIL, 1):
         first -= j * g / far ** (j + 1)
         second += j * (j + 1) * g / far ** (j + 2)
-    half = 0.5 * (x + np.arange(1, _FAR + 1))
+    half = 0.5 * (x + _STEPS)
     first -= 0.5 * special.polygamma(1, half).sum()
     second -= 0.25 * special.polygamma(2, half).sum()
     return float(first), float(second)

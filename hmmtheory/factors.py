@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from hmmtheory._checks import (
     as_order,
     shown,
 )
+from hmmtheory._search import bracket, increasing_root
 from hmmtheory.uniform import gap_of, mismatch, sums_of, uniform_factors, unlikeness
 
 #: With order="uniform", a ridge below this share of the largest eigenvalue counts as none.
@@ -95,27 +95,52 @@ def risk_factors(
     """
     t, m = _checked_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)
-    lam = _as_ridge(ridge, t)
+    lam = np.array([as_ridge(ridge)])
     order = as_order(order)
     nu = as_number("kurtosis", kurtosis, minimum=-2.0) if order != 1 else 0.0
+    bias, variance = factors_of(t, m, n, lam, order, nu)
+    return Factors(bias[0], float(variance[0]))
+
+
+def factors_of(
+    t: FloatArray, m: FloatArray, n: int, ridges: FloatArray, order: int | str, kurtosis: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return bias weights (k, p) and variance factors (k,) for k penalties; all is checked.
+
+    Examples
+    --------
+    >>> found = factors_of(np.ones(1), np.array([21.0]), 10, np.array([0.0, np.inf]), 1, 0.0)
+    >>> [factor.round(6).tolist() for factor in found]
+    [[[0.52381], [1.0]], [0.909091, 0.0]]
+    """
+    lam = _beside(ridges, t)
+    bias, variance = np.zeros((lam.size, t.size)), np.zeros(lam.size)
     rank = round(float(m.sum()))
     if rank == 0:
-        return Factors(np.zeros_like(t), 0.0)
-    if np.isinf(lam):
-        return Factors(t, 0.0)
-    if order == "uniform" and lam < _NO_RIDGE * t.max():
-        lam = 0.0
-    if lam > 0.0 or rank > n + 1:
-        return _asymptotic(t, m, n, lam, order, nu)
-    # The bias is finite at the threshold too, and is zero for rank <= n.
-    bias = np.zeros_like(t) if rank <= n else _asymptotic(t, m, n, lam, order, nu).bias
+        return bias, variance
+    bias[np.isinf(lam)] = t
+    if order == "uniform":
+        lam = np.where(lam < _NO_RIDGE * t.max(), 0.0, lam)
+    few = (lam == 0.0) & (rank <= n + 1)
+    rest = np.isfinite(lam) & ~few
+    if rest.any():
+        bias[rest], variance[rest] = _asymptotic(t, m, n, lam[rest], order, kurtosis)
+    if few.any():
+        variance[few] = _without_ridge(rank, n, order, kurtosis)
+        if rank > n:  # the bias is finite at the threshold too, and is zero for rank <= n
+            bias[few] = _asymptotic(t, m, n, np.zeros(1), order, kurtosis)[0]
+    return bias, variance
+
+
+def _without_ridge(rank: int, n: int, order: int | str, nu: float) -> float:
+    """Return R1's variance factor, and what kurtosis adds to it."""
     if rank > n - 2:
-        return Factors(bias, np.inf)
+        return float("inf")
     if nu == 0.0:
-        return Factors(bias, rank / (n - rank - 1))
+        return rank / (n - rank - 1)
     if order == "uniform":  # where a vanishing ridge leads
-        return Factors(bias, rank / (n - rank - 1) + rank / (n - rank) * nu / n)
-    return Factors(bias, rank / (n - rank) * _geometric(1.0 / (n - rank) + nu / n))
+        return rank / (n - rank - 1) + rank / (n - rank) * nu / n
+    return rank / (n - rank) * float(_geometric(1.0 / (n - rank) + nu / n))
 
 
 def uniform_error(
@@ -158,17 +183,17 @@ def uniform_error(
     """
     t, m = _checked_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)
-    lam = _as_ridge(ridge, t)
+    lam = _beside(np.array([as_ridge(ridge)]), t)
     scale = float(t.max(initial=0.0))
-    exact = lam <= _NO_RIDGE * scale and m.sum() <= n
-    if exact or np.isinf(lam) or scale - t.min(initial=scale) <= 1e-9 * scale:
+    exact = lam[0] <= _NO_RIDGE * scale and m.sum() <= n
+    if exact or np.isinf(lam[0]) or scale - t.min(initial=scale) <= 1e-9 * scale:
         return 0.0
     t, lam = t / scale, lam / scale
     kappa = _kappa(t, m, n, lam)
-    low, poor = _implausible(*uniform_factors(t, m, n, lam, kappa), _first(t, m, n, lam, kappa))
-    if poor:
+    one = (t, m, n, float(lam[0]), float(kappa[0]))
+    if _implausible(*uniform_factors(*one), *_first(t, m, n, lam, kappa))[1].any():
         return 1.0
-    sums, _ = sums_of(t, m, lam, kappa)
+    sums, _ = sums_of(t, m, float(lam[0]), float(kappa[0]))
     gap = float(gap_of(sums))
     unlike = abs(float(mismatch(sums))) / (gap * gap * (1.0 + gap))
     error = _EVERYWHERE / n * (1 + 10 / n) + _UNLIKE * unlike
@@ -231,9 +256,9 @@ def elliptical_factors(
     >>> found.variance.round(4).tolist()
     [0.0323, 0.2062]
     """
-    t, m = _checked_spectrum(eigenvalues, None)
+    t, _ = _checked_spectrum(eigenvalues, None)
     n = as_count("n_samples", n_samples)
-    lam = _as_ridge(ridge, t)
+    lam = np.array([as_ridge(ridge)])
     order = as_order(order)
     tau = as_array("row_scales", row_scales)
     if tau.ndim != 1 or (tau < 0).any() or not tau.any():
@@ -241,60 +266,90 @@ def elliptical_factors(
             "row_scales must be a vector of non-negative numbers, some of them positive; "
             f"got shape {tau.shape}"
         )
+    bias, variance = elliptical_factors_of(t, n, tau, lam, order)
+    return EllipticalFactors(bias[0], variance[0])
+
+
+def elliptical_factors_of(
+    t: FloatArray, n: int, tau: FloatArray, ridges: FloatArray, order: int | str
+) -> tuple[FloatArray, FloatArray]:
+    """Return bias weights (k, p) and variance factors (k, N) for k penalties; all is checked.
+
+    Examples
+    --------
+    >>> tau = np.array([0.5, 1.5])
+    >>> bias, variance = elliptical_factors_of(np.ones(2), 20, tau, np.array([0.0, np.inf]), 1)
+    >>> variance.round(4).tolist()
+    [[0.0323, 0.2062], [0.0, 0.0]]
+    """
     tau = tau / tau.max()
     square = np.square(tau) / np.square(tau).mean()
-    gaussian = risk_factors(t, n, lam, order=order)
-    if t.size == 0 or np.isinf(lam) or np.isinf(gaussian.variance):
-        return EllipticalFactors(gaussian.bias, np.where(square > 0, gaussian.variance, 0.0))
-    if lam == 0.0 and t.size < n:
-        df1 = df2 = float(t.size)
-        level = 1.0 / _increasing_root(
-            lambda x: n * float(_row_weights(square, 1.0 / x, df1).mean()) - 1.0, 1.0 / (n - df1)
-        )
-        shrunk, first = np.zeros_like(t), gaussian._replace(variance=df2 / (n - df2))
+    lam = _beside(ridges, t)
+    bias, gain = factors_of(t, np.ones_like(t), n, lam, order, 0.0)
+    variance = np.where(square > 0, gain[:, None], 0.0)
+    usual = np.isfinite(lam) & np.isfinite(gain) & (t.size > 0)
+    plain = usual & (lam == 0.0) & (t.size < n)
+    if plain.any():
+        more = gain[plain] / (t.size / (n - t.size)) if order != 1 else np.ones(1)
+        variance[plain] = more[0] * _unequal(t, n, square, np.zeros(1))[1]
+    if (rest := usual & ~plain).any():
+        shrunk, rows = _unequal(t, n, square, lam[rest])
+        if order != 1:
+            first, grown = _asymptotic(t, np.ones_like(t), n, lam[rest], 1, 0.0)
+            shrunk *= np.divide(bias[rest], first, out=np.ones_like(first), where=first > 0)
+            rows *= np.divide(gain[rest], grown, out=np.ones_like(grown), where=grown > 0)[:, None]
+        bias[rest], variance[rest] = shrunk, rows
+    return bias, variance
+
+
+def _unequal(
+    t: FloatArray, n: int, square: FloatArray, lam: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the first order's factors for squared row scales of mean 1."""
+
+    def crowded(log_kappa: FloatArray) -> tuple[FloatArray, FloatArray]:
+        kappa = np.exp(log_kappa)[:, None]
+        s = t / (t + kappa)
+        level, df1 = lam[:, None] / kappa, s.sum(axis=1, keepdims=True)
+        fall = (s * (kappa / (t + kappa))).sum(axis=1, keepdims=True)
+        phi = _row_weights(square, level, df1)
+        slope = np.divide(np.square(phi), square, out=np.zeros_like(phi), where=square > 0)
+        return n * phi.mean(axis=1) - 1.0, n * (slope * (level + square * fall)).mean(axis=1)
+
+    if t.size < n and not lam.any():  # κ is 0, and λ/κ a positive number
+        df = np.full((1, 1), float(t.size))
+
+        def level_of(log: FloatArray) -> tuple[FloatArray, FloatArray]:
+            phi = _row_weights(square, np.exp(-log)[:, None], df)
+            slope = np.divide(np.square(phi), square, out=np.zeros_like(phi), where=square > 0)
+            return n * phi.mean(axis=1) - 1.0, n * np.exp(-log) * slope.mean(axis=1)
+
+        level = np.exp(-increasing_root(level_of, *bracket(level_of, -np.log([n - t.size]))))
+        df1, df2 = df[0], df[0]
+        shrunk = np.zeros((1, t.size))
     else:
-        kappa = effective_ridge(t, n, lam)
-        if lam > 0.0:
-            kappa = _increasing_root(
-                lambda k: (
-                    n * float(_row_weights(square, lam / k, float((t / (t + k)).sum())).mean())
-                    - 1.0
-                ),
-                kappa,
-            )
-        df1, df2 = float((t / (t + kappa)).sum()), float(np.square(t / (t + kappa)).sum())
-        level = lam / kappa
-        shrunk, first = t * np.square(kappa / (t + kappa)), risk_factors(t, n, lam, order=1)
-    phi = _row_weights(square, level, df1)
-    crowding = n * df2 * float(np.square(phi).mean())
+        scale = float(t.max())
+        kappa = scale * _kappa(t / scale, np.ones_like(t), n, lam / scale)
+        if lam.any():
+            found = np.exp(increasing_root(crowded, *bracket(crowded, np.log(kappa))))
+            kappa = np.where(lam > 0, found, kappa)
+        s, c = t / (t + kappa[:, None]), kappa[:, None] / (t + kappa[:, None])
+        level, df1, df2 = lam / kappa, s.sum(axis=1), np.square(s).sum(axis=1)
+        shrunk = t * np.square(c)
+    phi = _row_weights(square, level[:, None], df1[:, None])
+    left = 1.0 - n * df2 * np.square(phi).mean(axis=1)
     share = np.divide(np.square(phi), square, out=np.zeros_like(phi), where=square > 0)
-    bias, variance = shrunk / (1.0 - crowding), n * df2 * share / (1.0 - crowding)
-    if order == 1:
-        return EllipticalFactors(bias, variance)
-    more = np.divide(gaussian.bias, first.bias, out=np.ones_like(bias), where=first.bias > 0)
-    grown = gaussian.variance / first.variance if first.variance > 0 else 1.0
-    return EllipticalFactors(bias * more, variance * grown)
+    return shrunk / left[:, None], share * (n * df2 / left)[:, None]
 
 
-def _row_weights(square: FloatArray, level: float, df1: float) -> FloatArray:
-    """Return φ(τ) of squared scales τ², zero for an empty row."""
+def _row_weights(square: FloatArray, level: FloatArray, df1: FloatArray) -> FloatArray:
+    """Return φ(τ) of squared scales τ² (k, N), zero for an empty row."""
     whole = level + square * df1
-    return np.asarray(np.divide(square, whole, out=np.zeros_like(square), where=square > 0))
-
-
-def _increasing_root(equation: Callable[[float], float], start: float) -> float:
-    """Return the positive root of an increasing function, searched on a logarithmic axis."""
-    from scipy import optimize
-
-    def on_log(x: float) -> float:
-        return equation(float(np.exp(x)))
-
-    left = right = np.log(start)
-    while on_log(left) > 0:
-        left -= 2.0
-    while on_log(right) < 0:
-        right += 2.0
-    return float(np.exp(optimize.brentq(on_log, left - 1e-9, right + 1e-9, xtol=1e-14)))
+    return np.asarray(
+        np.divide(
+            square, whole, out=np.zeros_like(whole), where=np.broadcast_to(square > 0, whole.shape)
+        )
+    )
 
 
 def effective_ridge(
@@ -338,66 +393,27 @@ def effective_ridge(
     n = as_count("n_samples", n_samples)
     lam = as_number("ridge", ridge, minimum=0.0)
     scale = float(t.max(initial=0.0)) or 1.0
-    return scale * _kappa(t / scale, m, n, lam / scale)
+    return scale * float(_kappa(t / scale, m, n, np.array([lam / scale]))[0])
 
 
-def _kappa(t: FloatArray, m: FloatArray, n: int, lam: float) -> float:
-    """Return κ of a spectrum whose largest eigenvalue is 1."""
-    from scipy import optimize
-
-    if lam == 0.0 and m.sum() <= n:
-        return 0.0
+def _kappa(t: FloatArray, m: FloatArray, n: int, lam: FloatArray) -> FloatArray:
+    """Return κ (k,) of a spectrum whose largest eigenvalue is 1."""
+    excess, kappa = float(m.sum()) - n, np.zeros_like(lam)
+    some = (lam > 0) | (excess > 0)
+    if not some.any():
+        return kappa
+    lam = lam[some]
     # Both bounds follow from t/(t + kappa) being monotone in t and at most t/kappa.
-    excess = float(m.sum()) - n
-    low = max(lam / n, float(t.min()) * excess / n if excess > 0 else 0.0)
-    high = max((float(m @ t) + lam) / n, low)
+    low = np.maximum(lam / n, float(t.min(initial=np.inf)) * excess / n if excess > 0 else 0.0)
+    high = np.maximum((float(m @ t) + lam) / n, low)
 
-    def equation(log_kappa: float) -> float:
-        kappa = np.exp(log_kappa)
-        return float(m @ (t / (t + kappa)) + lam / kappa - n)
+    def spare(log_kappa: FloatArray) -> tuple[FloatArray, FloatArray]:
+        at = np.exp(log_kappa)
+        s, level = t / (t + at[:, None]), lam / at
+        return n - s @ m - level, (s * (at[:, None] / (t + at[:, None]))) @ m + level
 
-    left, right = np.log(low) - 1e-9, np.log(high) + 1e-9
-    return float(np.exp(optimize.brentq(equation, left, right, xtol=1e-15, rtol=1e-15)))
-
-
-def minimise_over_ridge(excess: Callable[[float], float], scale: float) -> float:
-    """Return the penalty of least excess risk among 0, infinity and 24 decades around `scale`."""
-    from scipy import optimize
-
-    grid = np.log(scale) + np.log(10.0) * np.linspace(-12, 12, 97)
-    heights = [excess(float(np.exp(x))) for x in grid]
-    best = int(np.argmin(heights))
-    if best in (0, grid.size - 1):
-        return 0.0 if best == 0 else float("inf")
-    left, right = grid[best - 1], grid[best + 1]
-    found = optimize.minimize_scalar(
-        lambda x: excess(float(np.exp(x))),
-        bounds=(left, right),
-        method="bounded",
-        options={"xatol": 1e-9},
-    )
-    candidates = [float(np.exp(found.x)), 0.0, float("inf")]
-    return min(candidates, key=excess)
-
-
-def nearby_ridge(excess: Callable[[float], float], start: float) -> float:
-    """Return the penalty of least excess risk next to `start`, by Newton steps in its logarithm.
-
-    Slopes are taken over a tenth of the penalty, so that rounding does not move the answer.
-    """
-    if not 0.0 < start < np.inf:
-        return start
-    at, step, largest = np.log(start), 0.1, 1.0
-    for _ in range(60):
-        heights = [excess(float(np.exp(at + k * step))) for k in range(-2, 3)]
-        slope = np.array([1.0, -8.0, 0.0, 8.0, -1.0]) @ heights / (12 * step)
-        bend = np.array([-1.0, 16.0, -30.0, 16.0, -1.0]) @ heights / (12 * step**2)
-        move = -slope / bend if bend > 0 else -np.sign(slope) * largest
-        at += float(np.clip(move, -largest, largest))
-        if abs(move) < 3e-4:
-            break
-        largest *= 0.8  # no endless turning about a kink
-    return float(np.exp(at))
+    kappa[some] = np.exp(increasing_root(spare, np.log(low) - 1e-9, np.log(high) + 1e-9))
+    return kappa
 
 
 def _checked_spectrum(
@@ -419,18 +435,23 @@ def _checked_spectrum(
     return t, m
 
 
-def _as_ridge(value: Any, t: FloatArray) -> float:
-    """Return a penalty; beside the eigenvalues one may be so small that it is none, or infinite."""
-    lam = as_number("ridge", value, minimum=0.0, allow_infinite=True)
+def as_ridge(value: Any) -> float:
+    """Return a penalty; infinity is the zero head."""
+    return as_number("ridge", value, minimum=0.0, allow_infinite=True)
+
+
+def _beside(lam: FloatArray, t: FloatArray) -> FloatArray:
+    """Return penalties; beside the eigenvalues one may be so small that it is none, or infinite."""
     scale = float(t.max(initial=0.0))
-    if lam > 1e290 * scale > 0:
-        return float("inf")
-    return lam if lam > 1e-290 * scale else 0.0
+    if scale == 0.0:
+        return lam
+    with np.errstate(over="ignore"):
+        return np.where(lam > 1e290 * scale, np.inf, np.where(lam > 1e-290 * scale, lam, 0.0))
 
 
 def _asymptotic(
-    t: FloatArray, m: FloatArray, n: int, lam: float, order: int | str, nu: float
-) -> Factors:
+    t: FloatArray, m: FloatArray, n: int, lam: FloatArray, order: int | str, nu: float
+) -> tuple[FloatArray, FloatArray]:
     """R3, R3′ or R17.  Scaling S and λ together scales the bias and leaves the variance."""
     scale = float(t.max())
     t, lam = t / scale, lam / scale
@@ -441,58 +462,71 @@ def _asymptotic(
     elif order == 2:
         bias, variance = _second(t, m, n, lam, kappa, nu, first)
     else:
-        bias, variance = uniform_factors(t, m, n, lam, kappa, nu)
-        low, poor = _implausible(bias, variance, first)
-        low |= first.bias < 1e-12 * t  # all that is left is rounding
-        if low.any() or poor:
+        found = [
+            uniform_factors(t, m, n, *one, nu)
+            for one in zip(lam.tolist(), kappa.tolist(), strict=True)
+        ]
+        bias, variance = np.array([w for w, _ in found]), np.array([v for _, v in found])
+        low, poor = _implausible(bias, variance, *first)
+        low |= first[0] < 1e-12 * t  # all that is left is rounding
+        if low.any() or poor.any():
             second = _second(t, m, n, lam, kappa, nu, first)
-            bias = np.where(low, second.bias, bias)
-            variance = second.variance if poor else variance
-    return Factors(scale * bias, variance)
+            bias, variance = np.where(low, second[0], bias), np.where(poor, second[1], variance)
+    return scale * bias, variance
 
 
-def _first(t: FloatArray, m: FloatArray, n: int, lam: float, kappa: float) -> Factors:
+def _first(
+    t: FloatArray, m: FloatArray, n: int, lam: FloatArray, kappa: FloatArray
+) -> tuple[FloatArray, FloatArray]:
     """R3, where the largest eigenvalue is 1."""
-    s, c = t / (t + kappa), kappa / (t + kappa)
-    left = lam / kappa + float(m @ (s * c))  # n - df₂, without its cancellation
-    return Factors(t * np.square(c) * (n / left), float(m @ np.square(s)) / left)
+    s, c = t / (t + kappa[:, None]), kappa[:, None] / (t + kappa[:, None])
+    left = lam / kappa + (s * c) @ m  # n - df₂, without its cancellation
+    return t * np.square(c) * (n / left)[:, None], np.square(s) @ m / left
 
 
-def _implausible(bias: FloatArray, variance: float, first: Factors) -> tuple[Any, bool]:
+def _implausible(
+    bias: FloatArray, variance: Any, first_bias: FloatArray, first_variance: FloatArray
+) -> tuple[Any, Any]:
     """Return which of R17's factors are not to be believed: those below half of the first order.
 
     They occur where no data of equal variances resemble the spectrum.  Exact ones of equal
     variances start at 0.6 of it, for n = 1.
     """
-    return ~(bias >= 0.5 * first.bias), not variance >= 0.5 * first.variance
+    return ~(bias >= 0.5 * first_bias), ~(variance >= 0.5 * first_variance)
 
 
 def _second(
-    t: FloatArray, m: FloatArray, n: int, lam: float, kappa: float, nu: float, first: Factors
-) -> Factors:
+    t: FloatArray,
+    m: FloatArray,
+    n: int,
+    lam: FloatArray,
+    kappa: FloatArray,
+    nu: float,
+    first: tuple[FloatArray, FloatArray],
+) -> tuple[FloatArray, FloatArray]:
     """R3′, where the largest eigenvalue is 1."""
+    lam, kappa = lam[:, None], kappa[:, None]
     c = kappa / (t + kappa)
-    left = lam / kappa + float(m @ (t / (t + kappa) * c))
+    left = lam / kappa + (t / (t + kappa) * c) @ m[:, None]
     # Complex steps, small beside κ: exact first derivatives, since no difference is taken.
     step = 1e-30
-    kappa_along_t = float(m @ np.square(t * c)) / left
+    kappa_along_t = np.square(t * c) @ m[:, None] / left
     along_t = _shrinkage(t + 1j * step * t**2, m, n, lam, kappa + 1j * step * kappa_along_t, nu)
     # In units of κ, so that no step underflows however small the ridge.
     along_lam = _shrinkage(t / kappa, m, n, lam / kappa + 1j * step, 1.0 + 1j * step / left, nu)
-    more = float(m @ (t / kappa * along_lam.imag)) / step - first.variance
-    grown = (
-        first.variance * _geometric(more / first.variance) if lam == 0.0 else first.variance + more
-    )
-    return Factors(t * along_t.real + along_t.imag / step, grown)
+    more = (t / kappa * along_lam.imag) @ m / step - first[1]
+    ratio = np.divide(more, first[1], out=np.zeros_like(more), where=first[1] > 0)
+    grown = np.where(lam[:, 0] == 0.0, first[1] * _geometric(ratio), first[1] + more)
+    return t * along_t.real + along_t.imag / step, grown
 
 
-def _geometric(ratio: float) -> float:
+def _geometric(ratio: Any) -> Any:
     """Return 1/(1 - r), which makes R1 and R2 exact; beyond r = 1/2 (p = n + 2) its tangent."""
-    return 1.0 / (1.0 - ratio) if ratio <= 0.5 else 4.0 * ratio
+    return np.where(ratio <= 0.5, 1.0 / (1.0 - np.minimum(ratio, 0.5)), 4.0 * ratio)
 
 
 def _shrinkage(t: Any, m: FloatArray, n: int, lam: Any, kappa: Any, nu: float) -> Any:
     """Return π_i = λ E[(XᵀX + λI)⁻¹]_ii to second order (book: equation of Theorem 14.1)."""
     s, c = t / (t + kappa), kappa / (t + kappa)
-    left = lam / kappa + m @ (s * c)
-    return c + s * c * (s - (m @ (s * s * c)) / left) * (1.0 / left + nu / n)
+    left = lam / kappa + (s * c) @ m[:, None]
+    return c + s * c * (s - ((s * s * c) @ m[:, None]) / left) * (1.0 / left + nu / n)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 
 from hmmtheory._checks import (
     FloatArray,
@@ -330,21 +329,12 @@ class _Judge(NamedTuple):
 
 def _best(moments: Moments, n: int, near: float | None = None) -> tuple[float, float]:
     """Return the best penalty at n labels, within three decades of `near`, and its risk."""
-
-    def risk(ridge: float, order: int | str = "uniform") -> float:
-        return float(moments.parts(n, ridge, order, intercept=True).sum())
-
     if near is None or not 0 < near < np.inf:
         ridge = moments.optimal_ridge(n, intercept=True)
     else:
         # The second order is ten times as fast, and the risk is flat where it is least.
-        bounds = (np.log(near) - 7, np.log(near) + 7)
-        found = optimize.minimize_scalar(
-            lambda log: risk(np.exp(log), 2),
-            bounds=bounds, method="bounded", options={"xatol": 0.02},
-        )  # fmt: skip
-        ridge = float(np.exp(found.x))
-    return ridge, risk(ridge)
+        ridge = moments.optimal_ridge(n, 2, intercept=True, near=near)
+    return ridge, float(moments.parts(n, ridge, intercept=True).sum())
 
 
 def _jackknife(values: Iterable[float]) -> float:
@@ -417,8 +407,7 @@ def _needed(
     ends = [_labels(found, level + side * _Z90 * error, at) for side in (1, -1)]
     needed = copies.labels(needed)
     interval: Interval = (copies.labels(ends[0]), copies.labels(ends[1]))
-    high = "more than any number" if interval[1] is None else str(interval[1])
-    said = f"{shown} needs {needed} labels (90 % interval {interval[0]} to {high})."
+    said = f"{shown} needs {needed} labels ({_ninety(interval, 'any number')})."
     return needed, interval, (said,)
 
 
@@ -470,9 +459,14 @@ def _needed_for_accuracy(
             f"{accuracy[-1]:.3g} ± {error[-1]:.2g}."
         )
         return None, interval, (planned, said)
-    high = f"more than {grid[-1]}" if interval[1] is None else str(interval[1])
-    said = f"Accuracy {target:.3g} needs {needed} labels (90 % interval {interval[0]} to {high})."
+    said = f"Accuracy {target:.3g} needs {needed} labels ({_ninety(interval, str(grid[-1]))})."
     return needed, interval, (planned, said)
+
+
+def _ninety(interval: Interval, most: str) -> str:
+    """Return the interval in words, its ends to three digits."""
+    low, high = (None if end is None else int(float(f"{end:.3g}")) for end in interval)
+    return f"90 % interval {low} to {f'more than {most}' if high is None else high}"
 
 
 def _fewest(reached: Callable[[int], bool]) -> int | None:
