@@ -24,6 +24,9 @@ export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/cache/jupyter/runtime
 export DASK_TEMPORARY_DIRECTORY := $(CURDIR)/$(VENV)/cache/dask
 # An environment activated in the caller's shell must not mislead uv or Sphinx.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# Without compiled modules every kernel compiles a million lines anew: seconds for each notebook.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/cache/modules
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
