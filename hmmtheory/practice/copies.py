@@ -79,38 +79,36 @@ def _nearly_equal(x: FloatArray) -> NDArray[Any] | None:
     x = (x[:, varies] - x[:, varies].mean(axis=0)) / spread[varies]
     squares = np.square(x).sum(axis=1)
     some = np.random.default_rng(0).permutation(rows)[:_SAMPLE]
-    half, whole, nearest = _neighbours(x, squares, some, k)
+    near = _nearest(_squared(x, squares, some), k)
     # In d dimensions twice the neighbours are 2^(1/d) times as far.
-    grown = float(np.log(np.median(whole / np.maximum(half, 1e-300))))
+    grown = float(np.log(np.median(near[:, -1] / np.maximum(near[:, k // 2 - 1], 1e-300))))
     ratio = min(_NEAR, (_CHANCE / k) ** (grown / np.log(2)))
-    if np.mean(nearest < ratio * whole) < (1 - _RARE) / 2:
+    if np.mean(near[:, 0] < ratio * near[:, -1]) < (1 - _RARE) / 2:
         return None
     step = max(1, _BLOCK // rows)
     pairs = []
     for start in range(0, rows, step):
         block = np.arange(start, min(start + step, rows))
-        distance = _distances(x, squares, block)
-        reach = ratio * np.partition(distance, k - 1, axis=1)[:, k - 1]
-        one, other = np.nonzero(distance < reach[:, None])
+        squared = _squared(x, squares, block)
+        reach = ratio * _nearest(squared, k)[:, -1]
+        one, other = np.nonzero((squared < np.square(reach)[:, None]) & (reach > 0)[:, None])
         pairs.append((block[one], other))
     one, other = (np.concatenate(side) for side in zip(*pairs, strict=True))
     graph = sparse.csr_array((np.ones(one.size), (one, other)), shape=(rows, rows))
     return np.asarray(sparse.csgraph.connected_components(graph, directed=False)[1])
 
 
-def _distances(x: FloatArray, squares: FloatArray, rows: NDArray[Any]) -> FloatArray:
-    """Return the distances of some rows to all others (m, N), infinite to themselves."""
+def _squared(x: FloatArray, squares: FloatArray, rows: NDArray[Any]) -> FloatArray:
+    """Return the squared distances of some rows to all others (m, N), infinite to themselves."""
     found = squares[rows, None] + squares - 2 * x[rows] @ x.T
     found[np.arange(rows.size), rows] = np.inf
+    return np.asarray(found)
+
+
+def _nearest(squared: FloatArray, k: int) -> FloatArray:
+    """Return the distances to the k nearest (m, k), in order."""
+    found = np.sort(np.partition(squared, k - 1, axis=1)[:, :k], axis=1)
     return np.asarray(np.sqrt(np.maximum(found, 0.0)))
-
-
-def _neighbours(
-    x: FloatArray, squares: FloatArray, rows: NDArray[Any], k: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the distances to the k/2-th, the k-th and the first neighbour of some rows."""
-    found = np.partition(_distances(x, squares, rows), (0, k // 2 - 1, k - 1), axis=1)
-    return found[:, k // 2 - 1], found[:, k - 1], found[:, 0]
 
 
 def owners(groups: Any, rows: int) -> NDArray[Any]:
