@@ -174,3 +174,60 @@ def test_a_bad_gguf_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"GGUF?" * 20)
     with pytest.raises(ValueError, match=r"other\.gguf is not a GGUF file"):
         load_gguf(path)
+
+
+@needs_model
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("torch", "transformers")),
+    reason="needs PyTorch and the package transformers, which are not the book's",
+)
+def test_an_independent_implementation_gives_the_same_logits(real: Any) -> None:
+    torch = importlib.import_module("torch")
+    transformers = importlib.import_module("transformers")
+    model, words = real
+    a, given = model.architecture, model.weights
+    other = transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=a.n_tokens,
+            hidden_size=a.width,
+            intermediate_size=a.feed_forward,
+            num_hidden_layers=a.layers,
+            num_attention_heads=a.heads,
+            num_key_value_heads=a.kv_heads,
+            rms_norm_eps=a.epsilon,
+            rope_parameters={"rope_type": "default", "rope_theta": a.rope_base},
+        )
+    ).eval()
+
+    def apart(rows: Any, heads: int) -> Any:
+        """Put rows back that the file has in the order in which adjacent ones turn."""
+        return rows.reshape(heads, -1, 2, rows.shape[1]).swapaxes(1, 2).reshape(rows.shape)
+
+    embedding = given["token_embd.weight"]
+    state = {
+        "model.embed_tokens.weight": embedding,
+        "lm_head.weight": embedding,
+        "model.norm.weight": given["output_norm.weight"],
+    }
+    for block in range(a.layers):
+        get = {k: given[f"blk.{block}.{k}.weight"] for k in (
+            "attn_norm", "attn_q", "attn_k", "attn_v", "attn_output",
+            "ffn_norm", "ffn_gate", "ffn_up", "ffn_down")}  # fmt: skip
+        for name, weight in {
+            "input_layernorm": get["attn_norm"],
+            "self_attn.q_proj": apart(get["attn_q"], a.heads),
+            "self_attn.k_proj": apart(get["attn_k"], a.kv_heads),
+            "self_attn.v_proj": get["attn_v"],
+            "self_attn.o_proj": get["attn_output"],
+            "post_attention_layernorm": get["ffn_norm"],
+            "mlp.gate_proj": get["ffn_gate"],
+            "mlp.up_proj": get["ffn_up"],
+            "mlp.down_proj": get["ffn_down"],
+        }.items():
+            state[f"model.layers.{block}.{name}.weight"] = weight
+    other.load_state_dict({k: torch.tensor(np.array(v, np.float32)) for k, v in state.items()})
+    for text in (*CONTINUATIONS, "A text that keeps its subject for long. " * 12):
+        tokens = words.encode(text).ids
+        with torch.no_grad():
+            theirs = other(torch.tensor([tokens])).logits[0].numpy()
+        np.testing.assert_allclose(model.logits([tokens])[0], theirs, rtol=0, atol=1e-3)
