@@ -104,7 +104,7 @@ def test_rows_that_repeat_in_all_representations_are_copies() -> None:
         compare({"all": X, "coarse": coarse}, Y, 40)
         kinds = compare({"all": X, "coarse": coarse}, KIND, 40)
     assert kinds.accuracy is not None
-    assert kinds.accuracy[0] == predict_accuracy(X, KIND, 40).accuracy
+    assert kinds.accuracy[0] == predict_accuracy(X, KIND, 40).accuracy  # same bits: one call
 
 
 def test_heads_are_judged_on_rows_whose_like_they_have_not_seen() -> None:

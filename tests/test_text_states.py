@@ -67,8 +67,9 @@ def test_the_stored_rows_are_what_the_chapter_says() -> None:
     assert text_states.ROWS.stat().st_size < 1.1e6
     for table in stored.measured:
         assert LAYERS[int(np.argmax(table[:, 0]))] == "20"
-    # A hundred components of layer 20 are in both tables: the same numbers, stored twice.
-    np.testing.assert_array_equal(stored.measured[:, 2], stored.by_count[:, 2])
+    # A hundred components of layer 20 are in both tables.
+    hundred, again = stored.measured[:, 2], stored.by_count[:, 2]
+    np.testing.assert_array_equal(hundred, again)  # same bits: one result, stored twice
     assert (np.diff(stored.by_count[:, :, 0], axis=1) < 0).all()
 
 
