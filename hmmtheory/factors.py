@@ -310,22 +310,19 @@ def _unequal(
     def crowded(log_kappa: FloatArray) -> tuple[FloatArray, FloatArray]:
         kappa = np.exp(log_kappa)[:, None]
         s = t / (t + kappa)
-        level, df1 = lam[:, None] / kappa, s.sum(axis=1, keepdims=True)
-        fall = (s * (kappa / (t + kappa))).sum(axis=1, keepdims=True)
-        phi = _row_weights(square, level, df1)
-        slope = np.divide(np.square(phi), square, out=np.zeros_like(phi), where=square > 0)
-        return n * phi.mean(axis=1) - 1.0, n * (slope * (level + square * fall)).mean(axis=1)
+        level, fall = lam[:, None] / kappa, s * (kappa / (t + kappa))
+        phi, share = _row_weights(square, level, s.sum(axis=1, keepdims=True))
+        slope = share * (level + square * fall.sum(axis=1, keepdims=True))
+        return n * phi.mean(axis=1) - 1.0, n * slope.mean(axis=1)
+
+    def rising(log: FloatArray) -> tuple[FloatArray, FloatArray]:
+        level = np.exp(-log)[:, None]
+        phi, share = _row_weights(square, level, df1)
+        return n * phi.mean(axis=1) - 1.0, n * (share * level).mean(axis=1)
 
     if t.size < n and not lam.any():  # κ is 0, and λ/κ a positive number
-        df = np.full((1, 1), float(t.size))
-
-        def level_of(log: FloatArray) -> tuple[FloatArray, FloatArray]:
-            phi = _row_weights(square, np.exp(-log)[:, None], df)
-            slope = np.divide(np.square(phi), square, out=np.zeros_like(phi), where=square > 0)
-            return n * phi.mean(axis=1) - 1.0, n * np.exp(-log) * slope.mean(axis=1)
-
-        level = np.exp(-increasing_root(level_of, *bracket(level_of, -np.log([n - t.size]))))
-        df1, df2 = df[0], df[0]
+        df1 = df2 = np.full(1, float(t.size))
+        level = np.exp(-increasing_root(rising, *bracket(rising, -np.log(n - df1))))
         shrunk = np.zeros((1, t.size))
     else:
         scale = float(t.max())
@@ -336,20 +333,19 @@ def _unequal(
         s, c = t / (t + kappa[:, None]), kappa[:, None] / (t + kappa[:, None])
         level, df1, df2 = lam / kappa, s.sum(axis=1), np.square(s).sum(axis=1)
         shrunk = t * np.square(c)
-    phi = _row_weights(square, level[:, None], df1[:, None])
+    phi, share = _row_weights(square, level[:, None], df1[:, None])
     left = 1.0 - n * df2 * np.square(phi).mean(axis=1)
-    share = np.divide(np.square(phi), square, out=np.zeros_like(phi), where=square > 0)
     return shrunk / left[:, None], share * (n * df2 / left)[:, None]
 
 
-def _row_weights(square: FloatArray, level: FloatArray, df1: FloatArray) -> FloatArray:
-    """Return φ(τ) of squared scales τ² (k, N), zero for an empty row."""
+def _row_weights(
+    square: FloatArray, level: FloatArray, df1: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return φ(τ) and φ²/τ² of squared scales τ² (k, N), zero for an empty row."""
     whole = level + square * df1
-    return np.asarray(
-        np.divide(
-            square, whole, out=np.zeros_like(whole), where=np.broadcast_to(square > 0, whole.shape)
-        )
-    )
+    some = np.broadcast_to(square > 0, whole.shape)
+    phi = np.divide(square, whole, out=np.zeros_like(whole), where=some)
+    return phi, np.divide(phi, whole, out=np.zeros_like(whole), where=some)
 
 
 def effective_ridge(

@@ -144,10 +144,10 @@ class Pilot(NamedTuple):
     each: float
 
     @classmethod
-    def of(cls, features: Any, classes: Any, groups: Any = None, copies: Any = ()) -> Pilot:
+    def of(cls, features: Any, classes: Any, groups: Any = None, kept: Any = None) -> Pilot:
         """Check the arrays; rows wider than long are turned into their own span.
 
-        `copies` are the rows' places, from elsewhere, among different ones.
+        `kept` are the rows to keep, where others have found out which are copies.
         """
         x = as_table("features", features, (None, None))
         if x.shape[0] < 8:
@@ -156,7 +156,7 @@ class Pilot(NamedTuple):
         if len(names) < 2:
             raise ValueError(f"classes must hold at least 2 classes; got only {names[0]!r}")
         owner, rows = owners(groups, x.shape[0]), x.shape[0]
-        kept = one_of_each(places(x) if isinstance(copies, tuple) else copies, rows)
+        kept = one_of_each(places(x), rows) if kept is None else kept
         codes, owner = codes[kept], owner[kept]
         counts = np.bincount(codes, minlength=len(names))
         if counts.min() < _FEW:

@@ -16,7 +16,7 @@ from hmmtheory.moments import Moments
 from hmmtheory.practice._path import ridge_path
 from hmmtheory.practice.accuracy import Pilot
 from hmmtheory.practice.classes import are_names, as_classes, one_hot
-from hmmtheory.practice.copies import Copies, owners, places
+from hmmtheory.practice.copies import Copies, one_of_each, owners, places
 from hmmtheory.practice.features import Pool
 
 if TYPE_CHECKING:
@@ -213,7 +213,8 @@ def compare(
     y = next(iter(pools.values())).y
     heads = np.empty((2, 0))
     if named:
-        pilots = (Pilot.of(one, labels, groups, place) for one in given.values())
+        kept = one_of_each(place, count)
+        pilots = (Pilot.of(one, labels, groups, kept) for one in given.values())
         heads = np.array([pilot.accuracies([n], None, 0)[:2] for pilot in pilots])[..., 0].T
     return Comparison(
         names=tuple(pools),
