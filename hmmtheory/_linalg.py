@@ -356,21 +356,18 @@ def _correlation_spectrum(correlation: FloatArray) -> tuple[FloatArray, FloatArr
     return values[values > least], vectors[:, values > least]
 
 
-def least_squares(
-    x: FloatArray, y: FloatArray, ridge: float = 0.0, intercept: bool = False
-) -> FloatArray:
+def least_squares(x: FloatArray, y: FloatArray, ridge: float) -> FloatArray:
     r"""Return the head :math:`(X^\top X+\lambda I)^{-1}X^\top Y` (p, q), minimum norm at λ = 0.
 
     Columns may have any units and be collinear; columns that agree to rounding count as one.
-    The error is 1e-9 of the largest coefficient, each in units of its column, up to condition
-    numbers of 1e12.
+    The error is that of :func:`.fit_head`.
 
     Raises
     ------
     ValueError
         If the head is beyond the range of float64.
     """
-    units, parts = _head(x, y, ridge, intercept)
+    units, parts = _head(x, y, ridge, intercept=False)
     with np.errstate(over="ignore"):
         head = sum(parts) / units[:, None]
     if not np.isfinite(head).all():
@@ -382,7 +379,7 @@ def least_squares(
 
 
 def predict(
-    x: FloatArray, y: FloatArray, new: FloatArray, ridge: float = 0.0, intercept: bool = False
+    x: FloatArray, y: FloatArray, new: FloatArray, ridge: float, intercept: bool
 ) -> FloatArray:
     """Return what the head trained on x and y says of new rows (m, q).
 

@@ -65,8 +65,9 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     Notes
     -----
     Columns may have any units: their rank is decided after scaling them to equal length, and
-    columns that agree to rounding count as collinear.  The error is 1e-9 of the largest
-    coefficient, each in units of its own column, up to condition numbers of 1e12.
+    columns that agree to rounding count as collinear.  Without ridge the error is 1e-9 of the
+    largest coefficient, each in units of its own column, up to condition numbers of 1e12.  Where
+    nearly collinear columns rest on a small ridge, it is what the features' last digits decide.
 
     Examples
     --------

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import mpmath as mp
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -50,6 +51,33 @@ def test_gradient_descent_from_zero_converges_to_the_head(n: int, p: int) -> Non
     for _ in range(20_000):
         head -= step * x.T @ (x @ head - y)
     assert_allclose(fit_head(x, y), head, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("ridge", [False, True])
+def test_nearly_collinear_columns_cost_no_more_digits_than_the_features_last_ones(
+    ridge: bool,
+) -> None:
+    """Against sixty digits, and against what one unit in the last place makes of these."""
+    rng = np.random.default_rng(1)
+
+    def slow(x: Any, y: Any, lam: float) -> Any:
+        with mp.workdps(60):
+            a, b = mp.matrix(x.tolist()), mp.matrix(y.tolist())
+            return np.array(
+                (mp.inverse(a.T * a + lam * mp.eye(a.cols)) * (a.T * b)).tolist(), float
+            )
+
+    for n, p in [(12, 6), (12, 9), (30, 8)] * 8:
+        x, y, digits = rng.standard_normal((n, p)), rng.standard_normal((n, 2)), rng.uniform(3, 11)
+        x[:, 1] = x[:, 0] + 10.0**-digits * rng.standard_normal(n)
+        lam = 10.0 ** rng.uniform(-2 * digits, 0) if ridge else 0.0
+        right = slow(x, y, lam)
+        error = np.abs(fit_head(x, y, lam) - right).max()
+        moved = 0.0
+        if ridge:
+            near = x * (1 + 2.0**-52 * rng.choice([-1, 1], x.shape))
+            moved = np.abs(slow(near, y, lam) - right).max()
+        assert error < 100 * moved + 1e-9 * np.abs(right).max()
 
 
 def test_a_vanishing_ridge_leads_to_the_head_of_minimum_norm() -> None:
