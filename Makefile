@@ -24,7 +24,7 @@ export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/cache/jupyter/runtime
 export DASK_TEMPORARY_DIRECTORY := $(CURDIR)/$(VENV)/cache/dask
 # An environment activated in the caller's shell must not mislead uv or Sphinx.
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
-# Without compiled modules every kernel compiles a million lines anew: seconds for each notebook.
+# Without compiled modules every kernel compiles what it imports anew: seconds for each notebook.
 unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/cache/modules
 

@@ -50,7 +50,8 @@ def increasing_root(equation: Equation, left: FloatArray, right: FloatArray) -> 
 def minimise_over_ridge(excess: Function, scale: float, roughly: bool = False) -> float:
     """Return the penalty of least excess risk among 0, infinity and 24 decades around `scale`.
 
-    ``excess`` takes penalties (k,) and returns the excess of each.  Roughly is to some per cent.
+    ``excess`` takes penalties (k,) and returns the excess of each.  Roughly is to a tenth of a
+    per cent.
     """
     grid = np.log(scale) + np.log(10.0) * np.linspace(-12, 12, 97)
     heights = excess(np.exp(grid))

@@ -247,7 +247,8 @@ def elliptical_factors(
     Raises
     ------
     ValueError
-        If the scales are not a vector of non-negative numbers, some positive, or as
+        If the scales are not a vector of non-negative numbers, some positive; if, without ridge
+        and with p < n, so many are zero that other rows are no more than eigenvalues; or as
         :func:`.risk_factors`.
 
     Examples
@@ -289,6 +290,11 @@ def elliptical_factors_of(
     variance = np.where(square > 0, gain[:, None], 0.0)
     usual = np.isfinite(lam) & np.isfinite(gain) & (t.size > 0)
     plain = usual & (lam == 0.0) & (t.size < n)
+    if plain.any() and n * np.mean(square > 0) <= t.size + 1:
+        raise ValueError(
+            "row_scales must be positive in more rows than there are eigenvalues, without ridge; "
+            f"got {t.size} eigenvalues and {100 * np.mean(square > 0):.3g} % of {n} rows"
+        )
     if plain.any():
         more = gain[plain] / (t.size / (n - t.size)) if order != 1 else np.ones(1)
         variance[plain] = more[0] * _unequal(t, n, square, np.zeros(1))[1]
@@ -327,9 +333,8 @@ def _unequal(
     else:
         scale = float(t.max())
         kappa = scale * _kappa(t / scale, np.ones_like(t), n, lam / scale)
-        if lam.any():
-            found = np.exp(increasing_root(crowded, *bracket(crowded, np.log(kappa))))
-            kappa = np.where(lam > 0, found, kappa)
+        if lam.any() or not square.all():  # else φ is 1/n, and κ that of equal rows
+            kappa = np.exp(increasing_root(crowded, *bracket(crowded, np.log(kappa))))
         s, c = t / (t + kappa[:, None]), kappa[:, None] / (t + kappa[:, None])
         level, df1, df2 = lam / kappa, s.sum(axis=1), np.square(s).sum(axis=1)
         shrunk = t * np.square(c)

@@ -97,3 +97,30 @@ def test_theory_agrees_with_heads_trained_on_rows_of_unequal_scale(
     flat = gaussian.bias @ head**2 + gaussian.variance * float((tau ** (2 * power)).mean())
     if power == 0.0 and ridge < 1e-6:
         assert abs(flat - mean) > 10 * error
+
+
+@pytest.mark.parametrize(("p", "scales"), [(120, [1, 1, 1, 0]), (150, [0.5, 1.5, 0]), (10, [2, 0])])
+def test_empty_rows_are_no_rows(p: int, scales: list[float]) -> None:
+    """The head of minimum norm on 40 rows, of which the empty ones tell nothing."""
+    n, rng = 40, np.random.default_rng(p)
+    found = elliptical_factors(np.ones(p), n, scales, order=1)
+    tau = np.array(scales) / np.sqrt(np.mean(np.square(scales)))
+    noise, missed = np.empty((2, 400))
+    for trial in range(400):
+        x = rng.choice(tau, (n, 1)) * rng.standard_normal((n, p))
+        inverse = np.linalg.pinv(x)
+        noise[trial], missed[trial] = np.square(inverse).sum(), 1 - np.trace(inverse @ x) / p
+    error = noise.std() / 20
+    # To first order: the rest is of the order of one over the rows that are left to spare.
+    assert found.variance.mean() == pytest.approx(noise.mean(), rel=0.13, abs=4 * error)
+    assert found.bias[0] == pytest.approx(missed.mean(), abs=4 * missed.std() / 20 + 1e-9)
+    assert found.variance[-1] == 0.0  # same bits: an empty row brings no noise
+
+
+def test_rows_that_are_not_empty_must_be_more_than_features_without_ridge() -> None:
+    scales = [1.0, 0.0, 0.0, 0.0]
+    for p in (6, 12, 17):
+        with pytest.raises(ValueError, match="row_scales must be positive in more rows"):
+            elliptical_factors(np.ones(p), 20, scales)
+        assert np.isfinite(elliptical_factors(np.ones(p), 20, scales, ridge=0.1).variance).all()
+    assert np.isfinite(elliptical_factors(np.ones(3), 20, scales).variance).all()
