@@ -189,13 +189,13 @@ def _centred(high: FloatArray, low: FloatArray | float) -> FloatArray:
 
 
 def singular_system(
-    x: FloatArray, intercept: bool = False
+    x: FloatArray, intercept: bool = False, ill: bool = False
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return U (n, r), s (r,) descending and Vᵀ (r, p) of x, or of its centred columns.
 
     The null space is left out, and each singular value has the same relative accuracy, whatever
     the units of the columns (Demmel and Veselić 1992): 1e-9 for condition numbers of up to 1e12
-    of equal-length columns.
+    of equal-length columns.  `ill` says that a plain decomposition is known not to do.
     """
     n, p = x.shape
     top = float(np.abs(x).max(initial=0.0))
@@ -206,7 +206,8 @@ def singular_system(
     centred = centre(x) if intercept else x
     lengths = column_lengths(centred)
     lengths = lengths[lengths > 0]
-    if lengths.size and lengths.max() <= _GRADED * lengths.min() and not (intercept and p >= n):
+    plain = not (ill or (intercept and p >= n))
+    if plain and lengths.size and lengths.max() <= _GRADED * lengths.min():
         u, s, vt = thin_svd(centred)
         if s[-1] > _ILL * s[0]:
             return u, s * unit, vt
@@ -250,7 +251,7 @@ def principal_directions(
     # What centring leaves of a constant column is rounding, and no direction.
     still = np.ptp(centred, axis=0) <= 4 * _EPS * np.abs(centred).max(axis=0, initial=0.0)
     centred = np.where(still, 0.0, centred) if still.any() else centred
-    lengths = column_lengths(centred)
+    lengths, ill = column_lengths(centred), False
     if lengths.size and 0.0 < lengths.max() <= _GRADED * lengths.min() and lengths.max() < 1e150:
         tall = p < rows
         values, vectors = np.linalg.eigh(centred.T @ centred if tall else centred @ centred.T)
@@ -262,7 +263,8 @@ def principal_directions(
             if not tall:
                 vectors = centred.T @ vectors / np.sqrt(values)
             return values / freedom, vectors
-    _, s, vt = singular_system(centred)
+        ill = values[0] < 0.5 * _ILL**2 * values[-1]
+    _, s, vt = singular_system(centred, ill=bool(ill))
     return np.square(s / np.sqrt(freedom)), vt.T
 
 
