@@ -50,7 +50,7 @@ def test_each_finding_names_what_was_done_to_the_rows(seed: int) -> None:
     assert cautions(examine(np.sign(x))) == {"tied values"}
     assert "heavy tails" in cautions(examine(rng.laplace(size=(N, P)) * 1.3 ** np.arange(P)))
     many = rng.standard_normal((N, 400))
-    assert cautions(examine(many)) == {"labelled rows a direction"}
+    assert cautions(examine(many)) == {"labelled rows per direction"}
     assert "effective rank" in cautions(examine(x * np.array([100.0] + [0.1] * 39)))
 
 
@@ -109,7 +109,7 @@ def test_diagnosis_is_one_set_of_numbers() -> None:
     found = examine(gaussian(0))
     assert isinstance(found.rank, int)
     values = {f.name: f.value for f in found.findings}
-    assert values["labelled rows a direction"] == N / P
+    assert values["labelled rows per direction"] == N / P
     assert values["heavy tails"] == found.tail_weight  # same bits: one number, told twice
 
 
@@ -277,9 +277,9 @@ def test_drift_is_the_correlation_with_the_order() -> None:
 
 def test_what_harms_only_heads_without_ridge_is_told_in_one_line() -> None:
     found = examine(np.random.default_rng(9).standard_normal((N, 400)))
-    assert found.without_ridge == ("labelled rows a direction",)
+    assert found.without_ridge == ("labelled rows per direction",)
     assert "CAUTION" not in str(found)
-    assert "Harms only heads without ridge: labelled rows a direction 1.5." in str(found)
+    assert "Harms only heads without ridge: labelled rows per direction 1.5." in str(found)
 
 
 @pytest.mark.parametrize("shape", [(60, 300, 1000), (150, 57, 50), (400, 20, 4000), (60, 5, 3)])

@@ -57,6 +57,11 @@ def statuses(box: nodes.Element) -> list[str]:
     return [status for status in STATUSES if status in words]
 
 
+def listed_as(box: nodes.Element) -> str:
+    """Return what the lists of results say of a box: a definition claims nothing."""
+    return "definition" if box["realtype"] == "definition" else ", ".join(statuses(box))
+
+
 def pages(env: Any) -> list[str]:
     """Return all pages in reading order."""
     found: list[str] = []
@@ -232,7 +237,7 @@ class FillPlaceholders(SphinxPostTransform):
                     text = re.sub(rf"^ ?\{mark}|\{mark}$", "", title[end].astext())
                     if isinstance(title[end], nodes.Text):
                         title[end] = nodes.Text(text)
-                status = ", ".join(statuses(box)) or "definition"
+                status = listed_as(box)
                 rows.append([reference, nodes.inline("", "", *title), nodes.Text(status)])
         return table(["result", "about", "status"], rows)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from book_pages import boxes, pages, statuses
+from book_pages import boxes, listed_as, pages
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -85,7 +85,7 @@ def plain(app: Sphinx) -> str:
             title = next(iter(doctree.findall(nodes.title))).astext()
             lines += ["", f"## {title}"]
         for box in found:
-            status = ", ".join(statuses(box)) or "definition"
+            status = listed_as(box)
             body = " ".join(" ".join(part.astext().split()) for part in box.children[1:])
             name = " ".join(box[0].astext().split()).strip("() ")
             numbers = app.env.toc_fignumbers.get(page, {}).get(box["countertype"], {})

@@ -178,7 +178,7 @@ class Diagnosis:
         rows_a_direction = self.n_rows / self.rank
         return (
             Finding(
-                "labelled rows a direction",
+                "labelled rows per direction",
                 rows_a_direction,
                 _verdict(rows_a_direction < 2, "without ridge"),
                 "Below 2 the samples can't judge every direction: signal in the rest counts as "
@@ -373,7 +373,7 @@ class Diagnosis:
             f"{f.name} {f.value:.3g}" for f in self.findings if f.name in self.without_ridge
         ]
         lines += [f"Harms only heads without ridge: {', '.join(harmless)}."] if harmless else []
-        fine = [f"{f.name} {f.value:.3g}" for f in self.findings if f.verdict == "fine"]
+        fine = [f.name for f in self.findings if f.verdict == "fine"]
         lines += [f"Fine: {', '.join(fine)}."] if fine else []
         lines.append(self.verdict)
         wrapped = [textwrap.fill(line, _WIDTH, subsequent_indent="    ") for line in lines]

@@ -64,12 +64,12 @@ const hmmFigures = (() => {
       const { n, d, ridge } = model;
       const none = `${show(d)} without features`;
       const last = `${show(risk(model, most).total)} with ${most}`;
-      if (ridge > 0) return `Ridge λ = ${show(ridge)}: risk ${none}, ${show(risk(model, n).total)} at p = n = ${n}, ${last}.`;
+      if (ridge > 0) return `Balanced features, ridge λ = ${show(ridge)}: risk ${none}, ${show(risk(model, n).total)} at p = n = ${n}, ${last}.`;
       const spot = sweetSpot(model);
       const first = spot.degenerate
         ? `no descent before the peak (it takes more than ${show(spot.critical)} labels)`
         : `a first descent to ${show(spot.risk)} at p = ${spot.size}`;
-      return `n = ${n}: risk ${none}, ${first}, no finite risk at p = n, ${last}, ${show(limitRisk(model))} in the limit.`;
+      return `Balanced features, n = ${n}: risk ${none}, ${first}, no finite risk at p = n, ${last}, ${show(limitRisk(model))} in the limit.`;
     }
 
     function render() {
