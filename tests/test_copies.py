@@ -317,6 +317,32 @@ def test_rows_that_are_nearly_equal_are_copies(jitter: float) -> None:
     assert jitter < 1e-6 or (np.bincount(places(other)) == TIMES).all()
 
 
+@pytest.mark.parametrize("jitter", [1e-8, 1e-5, 1e-3])
+@pytest.mark.parametrize(("texts", "times"), [(4, 100), (5, 12), (10, 40), (20, 20), (36, 11)])
+def test_near_copies_may_be_many(texts: int, times: int, jitter: float) -> None:
+    rng = np.random.default_rng([texts, times])
+    which = rng.permutation(np.repeat(np.arange(texts), times))
+    x = rng.standard_normal((texts, 30))[which]
+    found = places(x + jitter * rng.standard_normal(x.shape))
+    assert found is not None
+    assert len(set(zip(which.tolist(), found.tolist(), strict=True))) == texts == found.max() + 1
+
+
+def test_twenty_near_copies_of_each_are_twenty_times_fewer_rows() -> None:
+    rng = np.random.default_rng(0)
+    which = np.repeat(np.arange(40), 20)
+    x, own = rng.standard_normal((40, 6)), rng.standard_normal(40)
+    y = x @ np.ones(6) + own
+    near = x[which] + 1e-3 * rng.standard_normal((800, 6))
+    with pytest.warns(UserWarning, match="40 different rows among 800"):
+        found = recommend(near, y[which], 800, rng=0)
+    assert found.risk == pytest.approx(recommend(x, y, 40, rng=0).risk, rel=0.02)
+    kind = np.where(y > 0, "yes", "no")
+    with pytest.warns(UserWarning, match="40 different rows among 800"):
+        said = predict_accuracy(near, kind[which], 800).accuracy
+    assert said == pytest.approx(predict_accuracy(x, kind, 40).accuracy, abs=0.02)
+
+
 def test_rows_that_come_again_are_no_copies() -> None:
     # The last tokens of sentences: few are frequent, and fresh sentences end in them, too.
     rng = np.random.default_rng(4)

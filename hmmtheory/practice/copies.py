@@ -20,8 +20,9 @@ from hmmtheory.practice.classes import as_classes
 #: With more different rows than this share, equal ones are left as they are.
 _RARE = 0.9
 #: Copies are nearer than this part of the distance to the k-th neighbour, and near enough that
-#: rows of so many dimensions have one in a hundred so near by chance.
-_NEAR, _CHANCE, _NEIGHBOURS = 0.03, 0.01, 20
+#: rows of so many dimensions have one in a hundred so near by chance.  Half of the k neighbours
+#: must be no copies, so that more and more are tried.
+_NEAR, _CHANCE, _NEIGHBOURS, _MORE, _ROUNDED = 0.03, 0.01, 20, 1.5, 1e-7
 #: Copies are as many of each row if so small a share has none, or if their number varies by this
 #: part of what chance makes of it.
 _ONCE, _EVEN = 0.05, 0.7
@@ -71,19 +72,16 @@ def _designed(counts: NDArray[Any]) -> bool:
 
 def _nearly_equal(x: FloatArray) -> NDArray[Any] | None:
     """Return each row's place among those that no other is close to; None where few are."""
-    rows, k = x.shape[0], min(_NEIGHBOURS, x.shape[0] // 3)
+    rows = x.shape[0]
     spread = x.std(axis=0)
     varies = spread > 0
-    if k < 8 or varies.sum() < 2 or x.size > _LARGE:
+    if rows < 24 or varies.sum() < 2 or x.size > _LARGE:
         return None
     x = (x[:, varies] - x[:, varies].mean(axis=0)) / spread[varies]
     squares = np.square(x).sum(axis=1)
     some = np.random.default_rng(0).permutation(rows)[:_SAMPLE]
-    near = _nearest(_squared(x, squares, some), k)
-    # In d dimensions twice the neighbours are 2^(1/d) times as far.
-    grown = float(np.log(np.median(near[:, -1] / np.maximum(near[:, k // 2 - 1], 1e-300))))
-    ratio = min(_NEAR, (_CHANCE / k) ** (grown / np.log(2)))
-    if np.mean(near[:, 0] < ratio * near[:, -1]) < (1 - _RARE) / 2:
+    k, ratio = _reach(_nearest(_squared(x, squares, some), rows // 2))
+    if not ratio:
         return None
     step = max(1, _BLOCK // rows)
     pairs = []
@@ -96,6 +94,24 @@ def _nearly_equal(x: FloatArray) -> NDArray[Any] | None:
     one, other = (np.concatenate(side) for side in zip(*pairs, strict=True))
     graph = sparse.csr_array((np.ones(one.size), (one, other)), shape=(rows, rows))
     return np.asarray(sparse.csgraph.connected_components(graph, directed=False)[1])
+
+
+def _reach(near: FloatArray) -> tuple[int, float]:
+    """Return k, and which part of the distance to the k-th neighbour is a copy's; 0 for none."""
+    most = near.shape[1]
+    # Differences of squares leave nothing of shorter distances.
+    near = np.where(near > _ROUNDED * near.max(), near, 0.0)
+    k = min(_NEIGHBOURS, 2 * most // 3)
+    while True:
+        # In d dimensions twice the neighbours are 2^(1/d) times as far.
+        half = np.maximum(near[:, k // 2 - 1], 1e-300)
+        grown = float(np.log(np.median(np.maximum(near[:, k - 1], 1e-300) / half)))
+        ratio = min(_NEAR, (_CHANCE / k) ** (grown / np.log(2)))
+        if np.mean(near[:, 0] < ratio * near[:, k - 1]) >= (1 - _RARE) / 2 and ratio > _ROUNDED:
+            return k, ratio
+        if k == most:
+            return k, 0.0
+        k = min(int(_MORE * k), most)
 
 
 def _squared(x: FloatArray, squares: FloatArray, rows: NDArray[Any]) -> FloatArray:
