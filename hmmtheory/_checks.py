@@ -18,7 +18,9 @@ FloatArray = NDArray[np.float64]
 LARGEST = 1e75
 #: Whole-number labels of at most so many different values are taken to be classes.
 _MOST_CLASSES = 20
-_ENCODE = "classes must be encoded as numbers, one column each (one-hot)"
+_ENCODE = (
+    "classes must be encoded as numbers, one column each (one-hot), or given to predict_accuracy"
+)
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
@@ -169,7 +171,9 @@ def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None])
     if matrix.ndim != 2 or any(
         w is not None and w != g for w, g in zip(shape, matrix.shape, strict=True)
     ):
-        raise ValueError(f"{name} must have shape {wanted}; got {matrix.shape}")
+        raise ValueError(
+            f"{name} must have shape ({', '.join(map(str, wanted))}); got {matrix.shape}"
+        )
     matrix.flags.writeable = False
     return matrix
 
@@ -217,7 +221,8 @@ def as_labels(value: Any, n_rows: int) -> FloatArray:
                 warn_caller(
                     f"responses are whole numbers of {count} different values, and a head takes "
                     f"them as numbers: if they are classes, encode them, one column each "
-                    "(one-hot); if they are numbers, pass them as floats"
+                    "(one-hot), or take predict_accuracy (in a shell, --classes); if they are "
+                    "numbers, pass them as floats"
                 )
                 break
     return y

@@ -148,6 +148,10 @@ def test_a_wrong_file_is_answered_with_its_place(folder: Path, capsys: Any) -> N
     (folder / "broken.npy").write_bytes(b"\x93NUMPY")
     np.save(folder / "objects.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
     np.save(folder / "short.npy", Y[:-1])
+    hole = X.copy()
+    hole[5, 2] = np.nan
+    np.save(folder / "hole.npy", hole)
+    FRAME.to_csv(folder / "semicolons.csv", sep=";", index=False)
     cases: list[tuple[list[object], str]] = [
         ([change(folder, 16, "c", "n/k"), "--label", "price"], r"row 17, column 'c' .* 'n/k'"),
         ([change(folder, 3, "c", None), "--label", "price"], "row 4, column 'c' .* nothing"),
@@ -166,12 +170,92 @@ def test_a_wrong_file_is_answered_with_its_place(folder: Path, capsys: Any) -> N
         ([folder / "objects.npy", folder / "y.npy"], "objects.npy"),
         ([folder / "x.npy", folder / "short.npy"], "must have the 90 rows of .*; got 89"),
         ([folder / "x.npy", folder / "y.npy", "--labels", 1], "n_samples must be"),
+        ([folder / "hole.npy", folder / "y.npy"], "hole.npy: row 6, column 2 must be a number"),
+        ([folder / "semicolons.csv", folder / "y.npy"], "commas between its columns; got 'a;b"),
+        ([folder / "t.csv", folder / "t.csv", "--label", "price"], "'price' is in .*, too"),
     ]
     for words, said in cases:
         assert main(["diagnose", *map(str, words)]) == 2, words
         error = capsys.readouterr().err
         assert re.search(said, error), error
         assert error.count("\n") == 1, error
+
+
+def test_what_can_not_be_honoured_is_refused(folder: Path, capsys: Any) -> None:
+    files = [str(folder / "x.npy"), str(folder / "y.npy")]
+    for words, said in (
+        (["predict", *files, "--ridge", "best"], "--ridge must be a number or optimal; got 'best'"),
+        (["report", *files, "--html", str(folder)], "--html must be a file in a folder that"),
+        (["report", *files, "--html", str(folder / "no" / "a.html")], "--html must be a file"),
+        (["predict", str(folder / "t.csv"), "--label", "kind", "--sizes", "2"], "--sizes must be"),
+        (
+            ["predict", str(folder / "t.csv"), "--label", "kind", "--unlabelled", files[0]],
+            "--unlabelled must be left out with classes",
+        ),
+    ):
+        assert main(words) == 2, words
+        assert said in capsys.readouterr().err
+
+
+def test_a_row_index_is_no_feature_and_no_label(tmp_path: Path, capsys: Any) -> None:
+    shuffled = FRAME.drop(columns="kind").sample(frac=1, random_state=0)
+    shuffled.to_csv(tmp_path / "rows.csv")
+    assert main(["recommend", str(tmp_path / "rows.csv"), "--label", "price", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["result"]["size"] == X.shape[1]
+    assert "taken as the rows' index" in err
+    assert json.loads(out)["warnings"] == [err.removeprefix("warning: ").strip()]
+    for place, columns in (("x.csv", list("abcdef")), ("y.csv", ["price"])):
+        shuffled[columns].to_csv(tmp_path / place)
+    assert main(["recommend", str(tmp_path / "x.csv"), str(tmp_path / "y.csv"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["result"]
+    again = json.loads(out)["result"]
+    assert found["risk"] == again["risk"]  # same bits: the same arrays
+    # Several columns of labels are several outputs, said out loud.
+    shuffled[["price", "a"]].to_csv(tmp_path / "two.csv", index=False)
+    assert main(["diagnose", str(tmp_path / "x.csv"), str(tmp_path / "y.csv")]) in (0, 1)
+    assert "outputs (" not in capsys.readouterr().err
+    shuffled[["b", "c"]].to_csv(tmp_path / "bc.csv", index=False)
+    assert main(["diagnose", str(tmp_path / "bc.csv"), str(tmp_path / "two.csv")]) in (0, 1)
+    assert "2 outputs (--label takes some alone): price, a" in capsys.readouterr().err
+
+
+def test_classes_are_known_by_their_type(tmp_path: Path, capsys: Any) -> None:
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    high = Y > np.median(Y)
+    for name, labels in (
+        ("flag.csv", high),
+        ("flag.parquet", high),
+        ("kind.parquet", pd.Categorical(np.where(high, "up", "down"))),
+        ("none.csv", np.where(high, "None", "NA")),
+    ):
+        table = frame.assign(kind=labels)
+        place = str(tmp_path / name)
+        table.to_csv(place, index=False) if name.endswith("csv") else table.to_parquet(place)
+        found = answer(capsys, "predict", place, "--label", "kind", "--labels", 40)
+        assert found["accuracy"] == predict_accuracy(X, high, 40).accuracy or name == "none.csv"
+        assert len(found["classes"]) == 2
+    np.save(tmp_path / "flag.npy", high)
+    np.save(tmp_path / "x.npy", X)
+    found = answer(capsys, "predict", tmp_path / "x.npy", tmp_path / "flag.npy", "--labels", 40)
+    assert found["classes"] == [False, True]
+    goal = ["--label", "kind", "--target-accuracy", "0.6"]
+    assert answer(capsys, "recommend", tmp_path / "flag.csv", *goal)["target_kind"] == "accuracy"
+    frame.assign(kind=["up", None, *["down"] * (len(X) - 2)]).to_csv(tmp_path / "gap.csv")
+    assert main(["predict", str(tmp_path / "gap.csv"), "--label", "kind"]) == 2
+    assert "row 2 must have a class; got nothing" in capsys.readouterr().err
+
+
+def test_json_holds_what_can_be_read_again(folder: Path, capsys: Any) -> None:
+    files = [folder / "x.npy", folder / "y.npy", "--labels", 40]
+    texts = [json.dumps(answer(capsys, "recommend", *files, "--target-r2", 0.1)) for _ in range(2)]
+    assert texts[0] == texts[1]
+    assert "0x" not in texts[0]
+    found = json.loads(texts[0])
+    assert found["target_kind"] == "r2"
+    assert found["r2"] == pytest.approx(recommend(X, Y, 40).r2)
+    assert "standard_error" not in found["curve"]
+    assert "ridge" not in found["curve"]
 
 
 def test_one_row_or_column_too_many_of_classes_is_refused(folder: Path, capsys: Any) -> None:

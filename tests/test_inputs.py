@@ -173,7 +173,7 @@ def test_another_librarys_own_words_are_kept() -> None:
         ({"features": X[:1], "responses": Y[:1]}, "^features must have at least 2 rows; got 1"),
         ({"features": NAMED["a"]}, r"^features must have shape .* got \(120,\)"),
         ({"responses": X[:, :0]}, "^responses must have at least one column"),
-        ({"responses": Y[:-1]}, r"^responses must have shape \(120, 'any'\); got \(119, 1\)"),
+        ({"responses": Y[:-1]}, r"^responses must have shape \(120, any\); got \(119, 1\)"),
         ({"responses": np.array(["a", "b"] * 60)}, "^responses must .*classes must be encoded"),
         ({"responses": pd.Series(["a", "b"] * 60)}, "^responses .*classes must be encoded"),
         ({"responses": pd.Series(pd.Categorical(["a", "b"] * 60))}, "^responses .*category"),
@@ -243,7 +243,7 @@ def test_unlabelled_columns_are_matched_by_name() -> None:
         risk(FRAME, unlabelled=more.rename(columns={"d": "e"}))
     with pytest.raises(ValueError, match="unlabelled must have columns of different names"):
         risk(FRAME, unlabelled=pd.concat([more, more], axis=1))
-    with pytest.raises(ValueError, match=r"unlabelled must have shape \('any', 4\); got"):
+    with pytest.raises(ValueError, match=r"unlabelled must have shape \(any, 4\); got"):
         risk(FRAME, unlabelled=X)
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
+import os
 import re
 import shlex
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from hmmtheory._bulk import chunks_of
+from hmmtheory.curves import RiskCurve
 from hmmtheory.practice.accuracy import predict_accuracy
 from hmmtheory.practice.classes import as_classes, one_hot
 from hmmtheory.practice.compare import compare
@@ -77,34 +81,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(words)
+    said: dict[str, str] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for kind in (UserWarning, RuntimeWarning):
             warnings.simplefilter("always", kind)
-        warnings.showwarning = _said_once()
+        warnings.showwarning = _once(said)
         try:
             data = _read(options)
             status, text, found = _COMMANDS[options.command](options, data, words)
-        except (ValueError, TypeError, ImportError) as error:
+        except (ValueError, TypeError, ImportError, OSError) as error:
             print(f"hmmtheory {options.command}: {error}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             return 130
     if options.json:
-        print(json.dumps({"command": ["hmmtheory", *words], "result": found}, indent=1))
-    else:
-        print(text)
+        answer = {"command": ["hmmtheory", *words], "result": found}
+        text = json.dumps({**answer, "warnings": list(said.values())}, indent=1)
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status
 
 
-def _said_once() -> Callable[..., None]:
+def _once(said: dict[str, str]) -> Callable[..., None]:
     """Return what shows a warning, unless one that differs in numbers alone was shown."""
-    said = set()
 
     def show(message: Any, *_: Any, **__: Any) -> None:
         kind = re.sub(r"\d+", "#", str(message))
         if kind not in said:
-            said.add(kind)
+            said[kind] = str(message)
             print(f"warning: {message}", file=sys.stderr)
 
     return show
@@ -136,7 +143,9 @@ def _parser() -> argparse.ArgumentParser:
         else:
             one.add_argument("features", metavar="FEATURES")
             one.add_argument("labels_file", metavar="LABELS", nargs="?")
-        one.add_argument("--labels", type=int, metavar="N", help="labels planned for; all rows")
+        usual = "a quarter of the rows" if name == "diagnose" else "all rows"
+        said_of_n = f"labels planned for; {usual} if omitted"
+        one.add_argument("--labels", type=int, metavar="N", help=said_of_n)
         one.add_argument(
             "--label", action="append", default=[], metavar="NAME", help="label column"
         )
@@ -174,10 +183,22 @@ def _read(options: argparse.Namespace) -> _Data:
     else:
         source, where = read_table(options.labels_file), options.labels_file
         table = choose(table, place, options.column)
+        _apart(table, place, choose(source, where, options.label, _group_column(options)), where)
     answers = _answers(options, source, where)
     if len(table) != len(source):
         raise ValueError(f"{where} must have the {len(table)} rows of {place}; got {len(source)}")
     return _Data(as_numbers(table, place), *answers)
+
+
+def _apart(features: Any, place: str, labels: Any, where: str) -> None:
+    """Refuse features that hold the labels."""
+    both = set(getattr(features, "columns", [])) & set(getattr(labels, "columns", []))
+    if both:
+        name = sorted(both)[0]
+        raise ValueError(
+            f"{place} must not hold the label; column {name!r} is in {where}, too: choose features "
+            "with --column, or give one file alone and --label"
+        )
 
 
 def _group_column(options: argparse.Namespace) -> list[str]:
@@ -190,18 +211,20 @@ def _answers(options: argparse.Namespace, table: Any, where: str) -> tuple[Any, 
     name = _group_column(options)
     labels = choose(table, where, options.label, name)
     groups = np.asarray(choose(table, where, name)).ravel() if name else None
-    text = isinstance(labels, pd.DataFrame) and not all(
-        pd.api.types.is_numeric_dtype(kind) for kind in labels.dtypes
-    )
-    if isinstance(labels, np.ndarray) and labels.dtype.kind in "USO":
-        text = True
-    if options.classes or (text and _are_names(labels)):
+    if options.classes or getattr(options, "target_accuracy", None) or _are_classes(labels):
         if labels.shape[1] != 1:
             raise ValueError(f"{where} must be one column of classes; got {labels.shape[1]}")
         column = labels.iloc[:, 0] if isinstance(labels, pd.DataFrame) else labels[:, 0]
-        if not options.classes:
+        empty = np.flatnonzero(pd.isna(column))
+        if empty.size:
+            raise ValueError(f"{where}: row {empty[0] + 1} must have a class; got nothing")
+        if _are_classes(labels):
             print("labels are not numbers: taken as classes", file=sys.stderr)
         return column, True, groups
+    if labels.shape[1] > 1 and not options.label:
+        names = ", ".join(str(one) for one in getattr(labels, "columns", range(labels.shape[1])))
+        short = textwrap.shorten(names, 60, placeholder=" …")
+        print(f"{labels.shape[1]} outputs (--label takes some alone): {short}", file=sys.stderr)
     return as_numbers(labels, where), False, groups
 
 
@@ -216,10 +239,21 @@ def _read_several(options: argparse.Namespace) -> _Data:
     return _Data(tables, *_answers(options, read_table(place), place))
 
 
-def _are_names(labels: Any) -> bool:
-    """Whether no entry is a number: names of classes, not numbers with a slip among them."""
-    values = np.asarray(labels).ravel()
-    return bool(pd.to_numeric(pd.Series(values), errors="coerce").isna().all())
+def _are_classes(labels: Any) -> bool:
+    """Whether labels are booleans, categories or names, and not numbers with a slip among them."""
+    if isinstance(labels, pd.DataFrame):
+        kinds = labels.dtypes
+        if all(isinstance(k, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(k) for k in kinds):
+            return True
+        if all(pd.api.types.is_numeric_dtype(kind) for kind in kinds):
+            return False
+    elif labels.dtype.kind not in "USOb":
+        return False
+    values = pd.Series(np.asarray(labels, dtype=object).ravel())
+    numbers = pd.to_numeric(
+        values.where(~values.map(lambda one: isinstance(one, bool))), errors="coerce"
+    )
+    return bool(numbers.isna().all())
 
 
 def _planned(options: argparse.Namespace, data: _Data) -> int:
@@ -234,12 +268,11 @@ def _unlabelled(options: argparse.Namespace, data: _Data) -> Any:
     whole = Path(place).suffix not in (".npy", ".parquet")
     chunks = [read_table(place)] if whole else chunks_of(place)
     names = list(getattr(data.features, "columns", []))
-    try:
+    with contextlib.suppress(ImportError):
         from tqdm.auto import tqdm
 
-        chunks = tqdm(chunks, desc="unlabelled", unit="chunk")
-    except ImportError:
-        pass
+        quiet = whole or not sys.stderr.isatty()
+        chunks = tqdm(chunks, desc="unlabelled", unit="chunk", disable=quiet)
     return (choose(chunk, place, names) if names else chunk for chunk in chunks)
 
 
@@ -260,8 +293,14 @@ def _diagnose(options: argparse.Namespace, data: _Data, words: list[str]) -> Ans
 
 def _predict(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
     n = _planned(options, data)
-    ridge = options.ridge if options.ridge == "optimal" else float(options.ridge)
+    try:
+        ridge = options.ridge if options.ridge == "optimal" else float(options.ridge)
+    except ValueError:
+        raise ValueError(f"--ridge must be a number or optimal; got {options.ridge!r}") from None
     if data.classes:
+        for name in ("sizes", "unlabelled"):
+            if getattr(options, name) is not None:
+                raise ValueError(f"--{name} must be left out with classes: they use all features")
         forecast = predict_accuracy(data.features, data.labels, n, ridge, groups=data.groups)
         return 0, str(forecast), plain(forecast)
     more = _unlabelled(options, data)
@@ -282,7 +321,13 @@ def _recommend(options: argparse.Namespace, data: _Data, words: list[str]) -> An
         groups=data.groups,
     )  # fmt: skip
     missed = found.target is not None and found.labels_needed is None
-    return int(missed), str(found), plain(found)
+    kinds = (
+        ("risk", options.target),
+        ("r2", options.target_r2),
+        ("accuracy", options.target_accuracy),
+    )
+    kind = next((name for name, value in kinds if value is not None), None)
+    return int(missed), str(found), {**plain(found), "r2": plain(found.r2), "target_kind": kind}
 
 
 def _compare(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
@@ -292,11 +337,13 @@ def _compare(options: argparse.Namespace, data: _Data, words: list[str]) -> Answ
 
 
 def _report(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
-    call = shlex.join(["hmmtheory", *words])
+    call, path = shlex.join(["hmmtheory", *words]), Path(options.html)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ValueError(f"--html must be a file in a folder that exists; got {options.html}")
     page = report_html(
         data.features, data.labels, options.labels, call, classes=data.classes, groups=data.groups
     )
-    Path(options.html).write_text(page, encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
     return 0, f"written to {options.html}", {"html": options.html, "bytes": len(page.encode())}
 
 
@@ -328,7 +375,11 @@ def plain(value: Any) -> Any:
     {'risk': [1.5, 'inf', None]}
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        names = [field.name for field in dataclasses.fields(value) if field.name != "estimator"]
+        hidden = {"estimator", "own_error"}
+        if isinstance(value, RiskCurve):  # what is not there, or said twice
+            hidden |= set() if value.n_trials else {"standard_error"}
+            hidden |= set() if value.ridges is None else {"ridge"}
+        names = [one.name for one in dataclasses.fields(value) if one.name not in hidden]
         return {name: plain(getattr(value, name)) for name in names}
     if isinstance(value, dict):
         return {str(name): plain(one) for name, one in value.items()}

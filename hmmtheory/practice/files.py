@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hmmtheory._checks import warn_caller
+
 KINDS = (".npy", ".npz", ".csv", ".parquet")
 
 
@@ -63,6 +65,8 @@ def read_table(place: str) -> Any:
         raise ValueError(f"{file}: {needed}") from error
     except (OSError, EOFError, UnicodeError, ValueError, zipfile.BadZipFile) as error:
         said = str(error).partition("\n")[0]
+        if "Python objects" in said or "allow_pickle" in said:
+            said = "holds Python objects: save names with .astype(str), numbers with .astype(float)"
         raise ValueError(said if said.startswith(file) else f"{file}: {said}") from error
 
 
@@ -77,13 +81,21 @@ def _one_array(archive: Any, file: str, key: str) -> Any:
 
 def _csv(source: Any, name: str) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(source)
+        # A class may be called NA or None; only what is empty is missing.
+        frame = pd.read_csv(source, keep_default_na=False, na_values=[""])
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise ValueError(f"{name}: {error}") from error
-    if len(frame.columns) and all(_is_number(column) for column in frame.columns):
+    names = list(frame.columns)
+    if names and all(_is_number(column) for column in names):
         raise ValueError(
-            f"{name} must have names in its first line; got numbers: {list(frame.columns)[:3]}"
+            f"{name} must have names in its first line; got numbers: {names[:3]}. Write some "
+            "there, or save the array as .npy"
         )
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        raise ValueError(f"{name} must have commas between its columns; got {names[0][:40]!r}")
+    if names[0] == "Unnamed: 0" and len(names) > 1 and frame[names[0]].is_unique:
+        warn_caller(f"{name}: the first column has no name and is taken as the rows' index")
+        frame = frame.drop(columns=names[0])
     return frame
 
 
@@ -165,6 +177,10 @@ def as_numbers(table: Any, place: str) -> Any:
     ValueError: people.csv: row 2, column 'age' must be a number; got '?'
     """
     if not isinstance(table, pd.DataFrame):
+        if table.dtype.kind == "f" and not np.isfinite(table).all():
+            row, column = np.argwhere(~np.isfinite(table))[0]
+            got = table[row, column]
+            raise ValueError(f"{place}: row {row + 1}, column {column} must be a number; got {got}")
         return table
     for name in table.columns:
         column = table[name]
