@@ -47,13 +47,16 @@ def increasing_root(equation: Equation, left: FloatArray, right: FloatArray) -> 
     return np.asarray(x)
 
 
-def minimise_over_ridge(excess: Function, scale: float, roughly: bool = False) -> float:
+def minimise_over_ridge(
+    excess: Function, scale: float, least: float, roughly: bool = False
+) -> float:
     """Return the penalty of least excess risk among 0, infinity and 24 decades around `scale`.
 
-    ``excess`` takes penalties (k,) and returns the excess of each.  Roughly is to a tenth of a
-    per cent.
+    ``excess`` takes penalties (k,) and returns the excess of each; they go down to a millionth
+    of ``least``, where that is smaller.  Roughly is to a tenth of a per cent.
     """
-    grid = np.log(scale) + np.log(10.0) * np.linspace(-12, 12, 97)
+    more = max(0, int(np.ceil(4 * (np.log10(scale) - np.log10(least) - 6))))
+    grid = np.log(scale) + np.log(10.0) * np.linspace(-12 - more / 4, 12, 97 + more)
     heights = excess(np.exp(grid))
     best = int(np.argmin(heights))
     if best in (0, grid.size - 1):

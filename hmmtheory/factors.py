@@ -17,7 +17,7 @@ from hmmtheory._checks import (
     shown,
 )
 from hmmtheory._search import bracket, increasing_root
-from hmmtheory.uniform import gap_of, mismatch, sums_of, uniform_factors, unlikeness
+from hmmtheory.uniform import gap_of, kept_and_cut, mismatch, sums_of, uniform_factors, unlikeness
 
 #: With order="uniform", a ridge below this share of the largest eigenvalue counts as none.
 _NO_RIDGE = 1e-80
@@ -528,6 +528,6 @@ def _geometric(ratio: Any) -> Any:
 
 def _shrinkage(t: Any, m: FloatArray, n: int, lam: Any, kappa: Any, nu: float) -> Any:
     """Return π_i = λ E[(XᵀX + λI)⁻¹]_ii to second order (book: equation of Theorem 14.1)."""
-    s, c = t / (t + kappa), kappa / (t + kappa)
+    s, c = kept_and_cut(t, kappa)
     left = lam / kappa + (s * c) @ m[:, None]
     return c + s * c * (s - ((s * s * c) @ m[:, None]) / left) * (1.0 / left + nu / n)

@@ -472,7 +472,7 @@ class Moments:
         if self.eigenvalues.size == 0 or not self.head.any():
             return float("inf")
         m = np.ones_like(self.eigenvalues) if self.multiplicities is None else self.multiplicities
-        scale = float(m @ self.eigenvalues / m.sum()) * n
+        scale, least = float(m @ self.eigenvalues / m.sum()) * n, float(self.eigenvalues.min()) * n
         some = max(_AT_ONCE // self.eigenvalues.size, 1)
 
         def excess(order: int | str, ridges: FloatArray) -> FloatArray:
@@ -485,9 +485,9 @@ class Moments:
             at = as_number("near", near, minimum=0.0, open_minimum=True)
             return ridge_within(partial(excess, order), at)
         if order != "uniform":
-            return minimise_over_ridge(partial(excess, order), scale)
+            return minimise_over_ridge(partial(excess, order), scale, least)
         # The uniform order costs most, and its least value is near that of the second.
-        start = minimise_over_ridge(partial(excess, 2), scale, roughly=True)
+        start = minimise_over_ridge(partial(excess, 2), scale, least, roughly=True)
         return nearby_ridge(partial(excess, order), start)
 
     def _parts(

@@ -78,7 +78,7 @@ def uniform_factors(
             like = np.append(along @ jacobian, 0.0)
             slopes = slopes + share * (like + held * _mismatch_slopes(sums))
         on_a, on_sc2, on_s2c, on_e, on_sc3 = slopes
-        s, c = t / (t + kappa), kappa / (t + kappa)
+        s, c = kept_and_cut(t, kappa)
         w = s * c
         with_s = on_sc2 * c * (1 - 3 * s) + on_s2c * s * (2 - 3 * s) + on_sc3 * c * c * (1 - 4 * s)
         with_s = with_s + on_e * e_along_s - kurtosis / n * s
@@ -92,6 +92,23 @@ def uniform_factors(
     along_lam = shrinkage(t, lam + 1j * step, kappa + 1j * step / gap)
     bias = t * along_t.real + along_t.imag / _TINY
     return np.asarray(bias), float(m @ (t * along_lam.imag)) / step
+
+
+def kept_and_cut(t: Any, kappa: Any) -> tuple[Any, Any]:
+    """Return s = t/(t + κ) and c = 1 - s of complex t and κ.
+
+    The imaginary part, a derivative, has all its digits in the smaller of the two alone: beside
+    a direction of 10²⁰ times their variance others would lose theirs.
+
+    Examples
+    --------
+    >>> s, c = kept_and_cut(np.ones(1) + 0j, 3.0 + 0j)
+    >>> s.real.tolist(), c.real.tolist()
+    ([0.25], [0.75])
+    """
+    s, c = t / (t + kappa), kappa / (t + kappa)
+    slope = 1j * np.where(np.abs(s) < np.abs(c), s.imag, -c.imag)
+    return s.real + slope, c.real - slope
 
 
 def expansion(sums: Sums) -> Any:

@@ -190,3 +190,42 @@ def test_the_best_ridge_is_that_of_n_labels_not_of_the_pilot() -> None:
     # The best that the pilot can tell for 20 labels; its own best, for 400, is 2 points worse.
     single = predict_accuracy(x, classes, 20, ridge=100.0).accuracy
     assert abs(predict_accuracy(x, classes, 20).accuracy - single) < 0.015
+
+
+@pytest.mark.parametrize("k", [8, 20, 40])
+def test_many_classes_without_signal_are_guesses(k: int) -> None:
+    found = []
+    for seed in range(4):
+        x = np.random.default_rng([k, seed]).standard_normal((400, 20))
+        said = predict_accuracy(x, np.arange(400) % k, 400)
+        found.append((said.accuracy, said.standard_error))
+    accuracy, error = np.mean(found, axis=0)
+    assert abs(accuracy - 1 / k) < 2 * error / np.sqrt(len(found)) + 0.01
+    assert accuracy < 1 / k + 0.04
+
+
+def test_classes_of_few_rows_each_are_known_by_heads_on_the_other_rows() -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((60, 20))
+
+    def draw(count: int) -> tuple[Any, Any]:
+        kind = rng.integers(60, size=count)
+        return centres[kind] + rng.standard_normal((count, 20)), kind
+
+    with pytest.warns(UserWarning, match="fewer than 5 rows"):
+        said = predict_accuracy(*draw(240), 240)
+    fresh = draw(4000)
+    heads = [RidgeClassifierCV(np.logspace(-1, 4, 10)).fit(*draw(240)) for _ in range(4)]
+    truth = np.mean([head.score(*fresh) for head in heads])
+    assert abs(said.accuracy - truth) < 2 * said.standard_error
+    assert said.standard_error < 0.15
+
+
+def test_the_standard_error_knows_that_the_shares_of_classes_are_drawn() -> None:
+    z = []
+    for seed in range(30):
+        rng = np.random.default_rng([9, seed])
+        kind = np.where(rng.random(100) < 0.2, "rare", "common")
+        said = predict_accuracy(rng.standard_normal((100, 8)), kind, 400)
+        z.append((said.accuracy - 0.8) / said.standard_error)
+    assert np.mean(np.abs(z) < 1.96) >= 0.8  # 95 % is asked for; this is 3.8 standard errors off

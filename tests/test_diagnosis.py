@@ -347,3 +347,24 @@ def test_unlabelled_rows_must_have_the_same_columns() -> None:
     # In another order they are the same rows.
     found = diagnose(table, y, rng=0, unlabelled=table[list("cab")])
     assert_allclose([found.mean_shift, found.variance_ratio], [0.0, 1.0])
+
+
+def test_a_label_among_the_features_is_not_to_be_trusted() -> None:
+    rng, x = np.random.default_rng(5), gaussian(5)
+    y = x[:, 0] + rng.standard_normal(N)
+    assert diagnose(x, y, 60, rng=0).trusted
+    found = diagnose(np.column_stack([x, 32 + 1.8 * y]), y, 60, rng=0)
+    assert not found.trusted
+    assert "features give the labels away" in found.verdict
+
+
+def test_a_few_groups_are_not_to_be_trusted() -> None:
+    rng, x = np.random.default_rng(6), gaussian(6)
+    y = x[:, 0] + rng.standard_normal(N)
+    with pytest.warns(UserWarning, match="groups are 3 only"):
+        found = diagnose(x, y, 60, rng=0, groups=np.arange(N) % 3)
+    assert not found.trusted
+    assert "3 groups are too few" in found.verdict
+    many = diagnose(x, y, 60, rng=0, groups=np.arange(N) % 40)
+    assert many.trusted
+    assert many.n_groups == 40

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.practice import findings
 from benchmarks.practice.__main__ import stored_tables
-from hmmtheory.practice.diagnosis import _COST
+from hmmtheory.practice._findings import COST
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def test_the_book_shows_what_is_stored(frame: findings.pd.DataFrame) -> None:
 
 
 def test_costs_are_those_of_the_benchmark(frame: findings.pd.DataFrame) -> None:
-    assert _COST
-    for name, (with_it, without) in _COST.items():
+    assert COST
+    for name, (with_it, without) in COST.items():
         here = np.array([name in names for names in frame["cautions"]])
         errors = frame["error"].to_numpy()
         assert np.median(errors[here]) == pytest.approx(with_it, abs=0.51)

@@ -479,3 +479,50 @@ def test_the_head_keeps_the_predicted_ridge_where_leave_one_out_knows_less() -> 
     misled = RidgeCV(alphas=np.logspace(-4, 6, 41)).fit(threefold, noisy)
     missed = [np.square(new[:, 0] - head.predict(new)).mean() for head in (kept.estimator, misled)]
     assert missed[0] < 0.7 * missed[1]
+
+
+@pytest.mark.parametrize("n", [150, 600])
+def test_the_estimator_reaches_the_prediction_in_any_units(n: int) -> None:
+    rng = np.random.default_rng(8)
+    units = 10.0 ** rng.integers(-4, 5, 20)
+    weights = rng.standard_normal(20) / 3
+
+    def draw(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        x = rng.standard_normal((count, 20))
+        return x * units, x @ weights + rng.standard_normal(count)
+
+    advice = recommend(*draw(n), rng=0)
+    assert advice.size == 20
+    x, y = draw(5000)
+    heads = [clone(advice.estimator).fit(*draw(n)) for _ in range(20)]
+    truth = np.mean([np.square(y - head.predict(x)).mean() for head in heads])
+    assert truth == pytest.approx(advice.risk, abs=3 * advice.standard_error)
+    # Least squares knows no units; and scikit-learn's, in plain ones, is no better.
+    plain = []
+    for _ in range(20):
+        seen, told = draw(n)
+        plain.append(LinearRegression().fit(seen / units, told).predict(x / units))
+    least = np.mean([np.square(y - said).mean() for said in plain])
+    assert truth == pytest.approx(least, rel=0.05)
+
+
+def test_columns_of_unlike_length_are_spoken_of_where_a_ridge_suffers_from_them() -> None:
+    rng = np.random.default_rng(3)
+    x, weights = rng.standard_normal((90, 30)), rng.standard_normal(30) / 4
+    y = x @ weights + rng.standard_normal(90)
+    far = x * np.where(np.arange(30) < 15, 1e-3, 1e3)
+    said = " ".join(recommend(far, y, rng=0).notes)
+    own = predict_risk(x / x.std(axis=0), y, 90, [30], "optimal").risk[0]
+    assert f"they would give {own:.3g}." in said
+    assert not recommend(x, y, rng=0).notes
+    # A column that says nothing may be as long as it likes.
+    assert not recommend(np.column_stack([1e6 * rng.permutation(90), x]), y, rng=0).notes
+
+
+def test_labels_that_do_not_vary_and_rows_that_are_too_few_are_refused() -> None:
+    x = np.random.default_rng(0).standard_normal((60, 4))
+    for function in (recommend, diagnose):
+        with pytest.raises(ValueError, match="responses must vary; got the same"):
+            function(x, np.ones(60))
+    with pytest.raises(ValueError, match="features must have at least 4 rows; got 3"):
+        recommend(x[:3], x[:3, 0])

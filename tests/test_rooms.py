@@ -52,7 +52,9 @@ MAY_IMPORT = {
     "practice.features": TOOLS
     | {"moments", "heads", "theory", "curves", "practice.apart", "practice.copies"},
     "practice.diagnosis": TOOLS
-    | {"samples", "practice._measures", "practice._picture", "practice.recommend"},
+    | {"samples", "practice._measures", "practice._picture", "practice.recommend"}
+    | {"practice._findings", "practice.copies"},
+    "practice._findings": set(),
     "practice._measures": TOOLS | {"practice._path", "practice.copies", "practice.features"},
     "practice._picture": {"plotting"},
     "practice.recommend": TOOLS
@@ -64,11 +66,12 @@ MAY_IMPORT = {
     "practice.compare": TOOLS
     | {"moments", "practice._path", "practice.classes", "practice.features"}
     | {"practice.accuracy", "practice.copies"},
-    "practice.files": set(),
+    "practice.files": CHECKS,
     "practice.report": TOOLS
     | {"curves", "practice.features", "practice.diagnosis", "practice.recommend"}
     | {"practice.accuracy", "practice.classes"},
     "practice.command": {
+        "curves",
         "_bulk",
         "practice.accuracy",
         "practice.classes",

@@ -52,8 +52,10 @@ def test_the_least_of_a_lopsided_valley_is_found(best: float) -> None:
             away = np.log(ridges) - best
             return np.where(np.isfinite(away), np.exp(-0.3 * away) + 0.3 * away, 1e9)
 
-    assert np.log(minimise_over_ridge(excess, 1.0)) == pytest.approx(best, abs=1e-6)
-    assert np.log(minimise_over_ridge(excess, 1.0, roughly=True)) == pytest.approx(best, abs=1e-3)
+    assert np.log(minimise_over_ridge(excess, 1.0, 1.0)) == pytest.approx(best, abs=1e-6)
+    assert np.log(minimise_over_ridge(excess, 1.0, 1.0, roughly=True)) == pytest.approx(
+        best, abs=1e-3
+    )
     assert np.log(nearby_ridge(excess, np.exp(best + 1.5))) == pytest.approx(best, abs=1e-4)
     for off in (-6.0, 0.04, 6.0):
         found = np.log(ridge_within(excess, np.exp(best + off)))
@@ -63,15 +65,15 @@ def test_the_least_of_a_lopsided_valley_is_found(best: float) -> None:
 
 
 def test_no_ridge_and_no_head_are_among_the_answers() -> None:
-    assert minimise_over_ridge(lambda x: x, 1.0) == 0.0
-    assert np.isinf(minimise_over_ridge(lambda x: 1.0 / np.maximum(x, 1e-300), 1.0))
+    assert minimise_over_ridge(lambda x: x, 1.0, 1.0) == 0.0
+    assert np.isinf(minimise_over_ridge(lambda x: 1.0 / np.maximum(x, 1e-300), 1.0, 1.0))
 
     def dented(ridges: Any) -> Any:
         """Return a valley that is not as deep as no ridge."""
         valley = 2 - np.exp(-np.square(np.log(ridges + 1e-300)))
         return np.where(ridges > 0, valley, 0.0)  # same bits: zero is among what is tried
 
-    assert minimise_over_ridge(dented, 1.0) == 0.0
+    assert minimise_over_ridge(dented, 1.0, 1.0) == 0.0
 
 
 RIDGES = np.array([0.0, 1e-3, 0.3, 7.0, 1e4, np.inf])
@@ -118,3 +120,13 @@ def test_the_best_ridge_near_one_is_the_best_one() -> None:
     for bad in (0.0, -1.0, np.inf, np.nan, "near"):
         with pytest.raises(ValueError, match="near"):
             moments.optimal_ridge(25, near=bad)  # type: ignore[arg-type]
+
+
+def test_a_penalty_far_below_the_mean_eigenvalue_is_found() -> None:
+    """The least eigenvalue says how far down to look."""
+
+    def excess(lam: Any) -> Any:
+        away = np.log(np.clip(lam, 1e-300, 1e300) / 30.0)
+        return np.square(away) / (1.0 + np.square(away))
+
+    assert minimise_over_ridge(excess, 1e21, 10.0) == pytest.approx(30.0, rel=1e-6)

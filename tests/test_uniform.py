@@ -484,3 +484,15 @@ def test_every_entry_point_takes_the_uniform_order() -> None:
     assert moments.optimal_ridge(10, order="uniform") == pytest.approx(1.0, rel=1e-3)  # R7
     scaled = elliptical_factors(np.ones(12), 10, [1.0, 1.0], order="uniform")
     assert_allclose(scaled.variance, uniform(np.ones(12), 10).variance)
+
+
+@pytest.mark.parametrize("order", [1, 2, "uniform"])
+@pytest.mark.parametrize("far", [1e3, 1e9, 1e15, 1e21])
+def test_what_no_head_sees_is_noise_however_long_another_direction_is(order: Any, far: Any) -> None:
+    # A direction of no variance beside the others is unseen: its signal is amplified as noise is.
+    n, small = 40, np.array([1e-7, 1e-12])
+    for lam in (0.1 * n, n, 30.0 * n):
+        found = risk_factors(far * np.append(1.0, small), n, far * lam, order=order)
+        assert_allclose(found.bias[1:] / (far * small), 1.0 + found.variance, rtol=1e-5)
+        found = risk_factors(np.append(far, small), n, far * lam, order=order)
+        assert_allclose(found.bias[1:] / small, 1.0 + found.variance, rtol=1e-5)

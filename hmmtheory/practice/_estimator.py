@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from hmmtheory._bulk import joined, take
+from hmmtheory._checks import FloatArray
+from hmmtheory._linalg import singular_system
 from hmmtheory.practice.features import Pool
 
 #: Penalties among which the fitted head chooses, in units of the predicted one.
@@ -40,9 +42,8 @@ def fresh_head(
     variance = float(pool.x[:, :size].var(axis=0).sum())
     if variance == 0:
         return make_pipeline(DummyClassifier() if classes else DummyRegressor(strategy="mean"))
-    centre = ridge if 0 < ridge < np.inf else variance
-    near = _GRID if not keep else _GRID[-1:] if ridge == np.inf else np.ones(1)
-    head = (RidgeClassifierCV if classes else RidgeCV)(alphas=centre * near)
+    penalties = _penalties(pool.x[:, :size], variance, ridge, keep)
+    head = (RidgeClassifierCV if classes else RidgeCV)(alphas=penalties)
     if order != "variance":
         picked = pool.transform[:size].tolist()
         return make_pipeline(ColumnTransformer([("first", "passthrough", picked)]), head)
@@ -56,3 +57,14 @@ def fresh_head(
     _, seen, count = joined(pool.x[:, :size], take(pool.unlabelled, slice(size)))
     components.explained_variance_ = np.square(seen).sum(axis=0) / (count - 1)
     return make_pipeline(FrozenEstimator(components), head)
+
+
+def _penalties(x: FloatArray, variance: float, ridge: float, keep: bool) -> FloatArray:
+    """Return what the head may choose among; it takes no zero, but what is as good as zero."""
+    if ridge == 0.0:
+        least = np.square(singular_system(x, intercept=True)[1][-1])
+        some = np.geomspace(1e-8 * least, _GRID[-1] * variance, 3 * _GRID.size)
+        return some[:1] if keep else some
+    centre = ridge if ridge < np.inf else variance
+    near = _GRID if not keep else _GRID[-1:] if ridge == np.inf else np.ones(1)
+    return np.asarray(centre * near)

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
+from scipy import linalg, special
 
 from hmmtheory._checks import FloatArray, as_count, as_number, as_rng, as_table, warn_caller
 from hmmtheory._linalg import column_lengths
 from hmmtheory.practice._path import RidgePath, ridge_path
 from hmmtheory.practice.classes import as_classes, one_hot
-from hmmtheory.practice.copies import one_of_each, owners, parts, places, warn_of_copies
+from hmmtheory.practice.copies import one_of_each, owners, parts, places, warn_of_copies, widened
 
 #: Points of the path with more degrees of freedom than this share of the rows are not trusted.
 _TRUSTED = 0.3
@@ -21,6 +21,8 @@ _TRUSTED = 0.3
 _SOFT = 0.1
 #: Share of Silverman's bandwidth by which scores are smoothed.
 _SMOOTH = 0.6
+#: A forecast is held against the pilot's own hits beyond so many of their standard errors.
+_CHANCE = 2.0
 #: The least standard error.
 _FLOOR = 0.01
 _GROUPS = 10
@@ -184,13 +186,37 @@ class Pilot(NamedTuple):
         seed = int(generator.integers(2**32))
         left = parts(self.owner, _GROUPS, generator)
         some = np.array([self.without(part).hits(sizes, ridge, 6, seed) for part in left])
-        whole = self.hits(sizes, ridge, 12, seed)
+        whole = self.hits([*sizes, *([rows] if ridge is None else [])], ridge, 12, seed)
         shares = np.bincount(self.codes, minlength=k) / rows
         weights = np.column_stack([shares, np.full(k, 1 / k)])
-        some, whole = some @ weights, whole @ weights
-        error = np.hypot(np.sqrt((len(left) - 1) * some[..., 0].var(axis=0)), _FLOOR)
-        found = (whole + some.mean(axis=0)) / 2
-        return found[:, 0], error, found[:, 1]
+        by_class = (whole[: len(sizes)] + some.mean(axis=0)) / 2
+        found = by_class @ weights
+        # What heads on all rows but one got right needs no model.
+        moved = found
+        if ridge is None:
+            moved = _moved(found, whole[-1] @ weights, self.left_out() @ weights, rows)
+        errors = [
+            widened(np.sqrt((len(left) - 1) * (some @ shares).var(axis=0)), len(left), _GROUPS),
+            # The shares of the classes are those of so many rows.
+            np.sqrt(np.maximum(by_class**2 @ shares - found[:, 0] ** 2, 0.0) / rows),
+            np.abs(moved - found)[:, 0] / 2,
+            np.full(len(sizes), _FLOOR),
+        ]
+        return moved[:, 0], np.sqrt(np.square(errors).sum(axis=0)), moved[:, 1]
+
+    def left_out(self) -> FloatArray:
+        """Return the share of each class that the best heads on the other rows get right (K,)."""
+        codes, k = self.codes, len(self.names)
+        path = ridge_path(self.x, one_hot(codes, k), top=1.0, owner=self._owner())
+        right = np.zeros(k)
+        chosen = _best_points(path, codes.size - 1)
+        for point in chosen:
+            said = _left_out_scores(point, codes, k).argmax(axis=1)
+            right += np.bincount(codes, said == codes, minlength=k)
+        return np.asarray(right / len(chosen) / np.maximum(np.bincount(codes, minlength=k), 1))
+
+    def _owner(self) -> NDArray[Any]:
+        return np.unique(self.owner, return_inverse=True)[1]
 
     def without(self, rows: NDArray[Any]) -> Pilot:
         """Return the pilot without some rows."""
@@ -202,26 +228,46 @@ class Pilot(NamedTuple):
         return _hits(self, len(self.names), sizes, ridge, draws, seed)
 
 
+def _moved(found: FloatArray, said: FloatArray, seen: FloatArray, rows: int) -> FloatArray:
+    """Return what was found, moved in logits as what was seen of heads on all rows asks for.
+
+    Little where it may be chance, and wholly where it is many standard errors.
+    """
+    least = 1 / (2 * rows)
+    said, seen, logits = (np.clip(a, least, 1 - least) for a in (said, seen, found))
+    chance = seen * (1 - seen) / rows
+    sure = np.maximum(0.0, 1 - _CHANCE**2 * chance / np.maximum(np.square(seen - said), 1e-300))
+    return np.asarray(
+        special.expit(special.logit(logits) + sure * (special.logit(seen) - special.logit(said)))
+    )
+
+
+def _best_points(path: RidgePath, n1: int) -> list[RidgePath]:
+    """Return the points of the path that are about the best at n, by their share of it."""
+    rows = path.residuals.shape[1]
+    loss = np.square(path.residuals).sum(axis=2).mean(axis=1)
+    known = path.df2 < min(_TRUSTED * (rows - 2), 0.98 * n1)
+    growth = (1 - path.df2 / (rows - 2)) / (1 - np.where(known, path.df2, 0) / n1)
+    risk = np.where(known, loss * growth, np.inf)
+    weights = np.cumsum(np.exp(-(risk / risk.min() - 1) / _SOFT))
+    marks = np.searchsorted(weights / weights[-1], [0.1, 0.3, 0.5, 0.7, 0.9])
+    return [path.take(np.array([j])) for j in sorted(set(marks.tolist()))]
+
+
 def _hits(
     pilot: Pilot, k: int, sizes: list[int], ridge: float | None, draws: int, seed: int
 ) -> FloatArray:
     x, codes = pilot.x, pilot.codes
-    onehot, rows = one_hot(codes, k), codes.size
-    owner = np.unique(pilot.owner, return_inverse=True)[1]
+    onehot, owner = one_hot(codes, k), pilot._owner()
     path = ridge_path(x, onehot, top=1.0 if ridge is None else 4.0, owner=owner)
-    loss, found = np.square(path.residuals).sum(axis=2).mean(axis=1), np.empty((len(sizes), k))
+    found = np.empty((len(sizes), k))
     for i, n in enumerate(sizes):
-        n1 = n - 1
         if ridge is None:
-            known = path.df2 < min(_TRUSTED * (rows - 2), 0.98 * n1)
-            growth = (1 - path.df2 / (rows - 2)) / (1 - np.where(known, path.df2, 0) / n1)
-            risk = np.where(known, loss * growth, np.inf)
-            weights = np.cumsum(np.exp(-(risk / risk.min() - 1) / _SOFT))
-            marks = np.searchsorted(weights / weights[-1], [0.1, 0.3, 0.5, 0.7, 0.9])
-            chosen = [path.take(np.array([j])) for j in sorted(set(marks.tolist()))]
+            chosen = _best_points(path, n - 1)
         else:
-            chosen = [_at_ridge(x, onehot, path, n1, ridge, owner)]
-        found[i] = np.mean([_count(point, codes, k, n1, draws, seed) for point in chosen], axis=0)
+            chosen = [_at_ridge(x, onehot, path, n - 1, ridge, owner)]
+        counts = [_count(point, codes, k, n - 1, draws, seed) for point in chosen]
+        found[i] = np.mean(counts, axis=0)
     return found
 
 
@@ -266,8 +312,7 @@ def _count(
     rows, c, onehot = codes.size, k - 1, one_hot(codes, k)
     contrasts = np.asarray(linalg.helmert(k)).T
     missed, df2 = point.residuals[0], float(point.df2[0])
-    # The mean of all rows in place of the other rows', which is correlated with the label.
-    scores = (onehot - missed + (onehot - onehot.mean(axis=0)) / (rows - 1)) @ contrasts
+    scores = _left_out_scores(point, codes, k) @ contrasts
     size = np.bincount(codes, minlength=k)
     missed = missed @ contrasts
     middle = scores.mean(axis=0)
@@ -308,6 +353,14 @@ def _count(
         drawn = base + np.einsum("iab,ib->ia", spread, z)
         hits += np.bincount(codes, (drawn @ contrasts.T).argmax(axis=1) == codes, minlength=k)
     return np.asarray(hits / np.maximum(size, 1) / draws)
+
+
+def _left_out_scores(point: RidgePath, codes: NDArray[Any], k: int) -> FloatArray:
+    """Return each row's scores from heads on the others (N, K)."""
+    onehot = one_hot(codes, k)
+    # The mean of all rows in place of the other rows', which is correlated with the label.
+    moved = (onehot - onehot.mean(axis=0)) / (codes.size - 1)
+    return np.asarray(onehot - point.residuals[0] + moved)
 
 
 def _roots(matrices: FloatArray) -> FloatArray:

@@ -16,7 +16,7 @@ from hmmtheory.moments import Moments
 from hmmtheory.practice._path import ridge_path
 from hmmtheory.practice.accuracy import Pilot
 from hmmtheory.practice.classes import are_names, as_classes, one_hot
-from hmmtheory.practice.copies import Copies, one_of_each, owners, places
+from hmmtheory.practice.copies import Copies, one_of_each, owners, places, widened
 from hmmtheory.practice.features import Pool
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Draws for the chance of being best.
 _DRAWS = 20_000
+#: Errors that fewer rows or groups than this scatter by are widened.
+_USUAL = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,6 +206,7 @@ def compare(
     sums = np.stack([np.bincount(whose, one - one.mean()) for one in errors])
     many = sums.shape[1]
     covariance = sums @ sums.T / copies.rows.size**2 * many / max(many - 1, 1)
+    covariance *= widened(1.0, max(many, 2), _USUAL) ** 2
     risk, variance = errors.mean(axis=1), np.diag(covariance)
     spread = np.clip(variance[:, None] + variance - 2 * covariance, 0.0, None)
     values, vectors = np.linalg.eigh(covariance)

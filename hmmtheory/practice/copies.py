@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, sparse
+from scipy.special import stdtrit
 
 from hmmtheory._checks import FloatArray, warn_caller
 from hmmtheory._linalg import distinct_rows
 from hmmtheory.curves import RiskCurve
 from hmmtheory.practice.classes import as_classes
 
+#: Fewer groups than these say little of others.
+FEW_GROUPS = 10
 #: With more different rows than this share, equal ones are left as they are.
 _RARE = 0.9
 #: Copies are nearer than this part of the distance to the k-th neighbour, and near enough that
@@ -140,7 +143,26 @@ def owners(groups: Any, rows: int) -> NDArray[Any]:
     names, codes = as_classes("groups", groups, rows)
     if len(names) < 2:
         raise ValueError(f"groups must be two at least; got {names} alone")
+    if len(names) < FEW_GROUPS:
+        warn_caller(
+            f"groups are {len(names)} only, too few to tell how a head will do on others: the "
+            "risk and its standard error are rather too small"
+        )
     return codes
+
+
+def widened(error: Any, parts_left: int, usual: int) -> Any:
+    """Return a jackknife's standard error, widened where it saw fewer parts than usual.
+
+    By the ratio of Student's quantiles: what few parts scatter is itself uncertain.
+
+    Examples
+    --------
+    >>> widened(1.0, 20, 20), round(widened(1.0, 3, 20), 2)
+    (1.0, 2.06)
+    """
+    few = min(parts_left, usual)
+    return error * float(stdtrit(few - 1, 0.975) / stdtrit(usual - 1, 0.975))
 
 
 def parts(owner: NDArray[Any], count: int, rng: np.random.Generator) -> list[NDArray[Any]]:

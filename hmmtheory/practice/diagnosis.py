@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hmmtheory._bulk import as_bulk
 from hmmtheory._checks import FloatArray, as_count, as_rng, as_rows
 from hmmtheory._linalg import principal_directions
+from hmmtheory.practice._findings import Finding, seen_of, verdict_of
 from hmmtheory.practice._measures import (
     MAX_DIRECTIONS,
     NEAR,
@@ -25,6 +26,7 @@ from hmmtheory.practice._measures import (
     silent_draws,
     tied_values,
 )
+from hmmtheory.practice.copies import FEW_GROUPS, owners
 from hmmtheory.practice.recommend import forecast
 from hmmtheory.samples import sample_moments
 
@@ -41,37 +43,12 @@ _FOUR_IN_FIVE = 1.28
 _APART, _WIDER = 0.5, 1.5
 #: Findings with which predictions with ridge were seen to be wrong beyond their error.
 _SPOIL = {"heavy-tailed labels", "outlying rows"}
-#: Findings: the median error in per cent of predictions with ridge where one fired and where not,
-#: on the pilots of benchmarks/practice (python -m benchmarks.practice.findings).
-_COST = {
-    "row scale spread": (36, 12),
-    "heavy tails": (16, 13),
-    "heavy-tailed labels": (30, 12),
-    "outlying rows": (39, 14),
-}
+#: No head on honest features leaves so small a share of the labels' variance.
+_TOLD = 1e-6
 #: A correlation counts if it is so large, and so many standard errors.
 _LARGE, _SURE = 0.2, 4.0
 #: Width of a printed report.
 _WIDTH = 100
-
-
-class Finding(NamedTuple):
-    """One property: its value, a verdict, and what it does to the prediction.
-
-    The verdict is ``"caution"``, ``"without ridge"`` if it harms only heads without one, or
-    ``"fine"``.  ``cost``, where a benchmark of real pilots knows it, is the median error in per
-    cent of predictions with ridge where the finding fired, and where not.
-    """
-
-    name: str
-    value: float
-    verdict: str
-    meaning: str
-
-    @property
-    def cost(self) -> tuple[float, float] | None:
-        """Median errors in per cent, with this finding and without; None if not seen."""
-        return _COST.get(self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +112,10 @@ class Diagnosis:
         standard errors; None without unlabelled rows.
     ridge_risk, ridge_error : float
         The predicted risk of a head on all features with its best ridge, and its standard error.
+    label_variance : float
+        The variance of the labels, summed over outputs.
+    n_groups : int or None
+        How many groups the rows come from, if they were given.
     row_scales, nearest, spectrum : ndarray
         Row scales, the squared distance of each row to its nearest (over the typical one), and
         the eigenvalues of S, for :meth:`plot`.
@@ -163,6 +144,8 @@ class Diagnosis:
     variance_ratio: float | None
     ridge_risk: float
     ridge_error: float
+    label_variance: float
+    n_groups: int | None
     row_scales: FloatArray
     nearest: FloatArray
     spectrum: FloatArray
@@ -180,21 +163,21 @@ class Diagnosis:
             Finding(
                 "labelled rows per direction",
                 rows_a_direction,
-                _verdict(rows_a_direction < 2, "without ridge"),
+                verdict_of(rows_a_direction < 2, "without ridge"),
                 "Below 2 the samples can't judge every direction: signal in the rest counts as "
                 "noise, and predictions without ridge are pessimistic.",
             ),
             Finding(
                 "effective rank",
                 self.effective_rank,
-                _verdict(self.effective_rank < 0.1 * n, "without ridge"),
+                verdict_of(self.effective_rank < 0.1 * n, "without ridge"),
                 "Far below n the risk depends on how fast the spectrum falls; a ridge or fewer "
                 "components matter more than the number of features.",
             ),
             Finding(
                 "row scale spread",
                 self.scale_spread,
-                _verdict(self.scale_spread > 0.6),
+                verdict_of(self.scale_spread > 0.6),
                 f"Long rows dominate the fit: the elliptical theory predicts "
                 f"{self.scale_effect:.3g} times the risk of equal rows, at the size where they "
                 "differ most. Normalising each row to unit norm removes most of it.",
@@ -206,7 +189,7 @@ class Diagnosis:
             Finding(
                 "near-duplicate pairs in a draw",
                 self.near_duplicates,
-                _verdict(self.near_duplicates > 0.1, "without ridge"),
+                verdict_of(self.near_duplicates > 0.1, "without ridge"),
                 "Nearly equal rows with different labels raise the risk of a head without "
                 "ridge, the more so the closer they are. Use a ridge, or keep one row of each "
                 "pair.",
@@ -214,7 +197,7 @@ class Diagnosis:
             Finding(
                 "near-dependent rows in a draw",
                 self.dependent_rows,
-                _verdict(self.dependent_rows > 1e-3, "without ridge"),
+                verdict_of(self.dependent_rows > 1e-3, "without ridge"),
                 "A few rows that nearly determine each other, four in a parallelogram as well "
                 "as two, make a head without ridge explode: rare draws govern its mean risk. "
                 "Use a ridge; a median over draws then still describes heads without one."
@@ -225,7 +208,7 @@ class Diagnosis:
             Finding(
                 "repeated rows",
                 self.repeated_rows,
-                _verdict(self.repeated_rows > 0.01, "without ridge"),
+                verdict_of(self.repeated_rows > 0.01, "without ridge"),
                 "Equal rows lower the rank of a draw, so that the peak moves and smears.",
             ),
         )
@@ -237,13 +220,13 @@ class Diagnosis:
             Finding(
                 "heavy tails",
                 self.tail_weight,
-                _verdict(self.tail_weight > 2.0),
+                verdict_of(self.tail_weight > 2.0),
                 "Excess kurtosis of the leading directions; above 2 a few rows decide the fit.",
             ),
             Finding(
                 "rarely active column",
                 self.column_kurtosis,
-                _verdict(self.column_kurtosis > 10.0 and few < 4.0, "without ridge"),
+                verdict_of(self.column_kurtosis > 10.0 and few < 4.0, "without ridge"),
                 f"Largest excess kurtosis of a column: {telling:.1g} rows of a draw, more or "
                 "less, decide its coefficient. Without ridge a few draws go very wrong. Drop "
                 "such columns, or use a ridge.",
@@ -251,7 +234,7 @@ class Diagnosis:
             Finding(
                 "tied values",
                 self.tied_values,
-                _verdict(self.tied_values > 0.1, "without ridge"),
+                verdict_of(self.tied_values > 0.1, "without ridge"),
                 "Features with few values make draws of deficient rank likely, and the theory "
                 "of small sizes optimistic.",
             ),
@@ -262,7 +245,7 @@ class Diagnosis:
             Finding(
                 "heavy-tailed labels",
                 self.label_tails,
-                _verdict(self.label_tails > _HEAVY),
+                verdict_of(self.label_tails > _HEAVY),
                 "Excess kurtosis of a label: a few of them decide the risk, and a pilot that lacks "
                 "them knows neither it nor its own error. Look at the largest; a logarithm or "
                 "ranks may be the better label.",
@@ -270,14 +253,14 @@ class Diagnosis:
             Finding(
                 "one label dominates",
                 self.dominant_label,
-                _verdict(self.dominant_label > 0.5),
+                verdict_of(self.dominant_label > 0.5),
                 "Share of rows with the same label: the rest decide the risk, and a pilot has few "
                 "of them. Whether a row has it, as a class, may be the better question.",
             ),
             Finding(
                 "drift with row order",
                 self.drift,
-                _verdict(self._counts(self.drift)),
+                verdict_of(self._counts(self.drift)),
                 "What the head misses changes along the rows. If their order is time, or one "
                 "source after another, the prediction holds for rows like these, not for later "
                 "ones: give whose row it is as groups, or shuffle before you split.",
@@ -285,14 +268,14 @@ class Diagnosis:
             Finding(
                 "curved residuals",
                 self.curvature,
-                _verdict(self._counts(self.curvature)),
+                verdict_of(self._counts(self.curvature)),
                 "What the head misses depends on what it predicts: no linear head gets it, and "
                 "labels can't buy it. A transformed label, or another layer, may.",
             ),
             Finding(
                 "outlying rows",
                 self.outlying_rows,
-                _verdict(self.outlying_rows > _FAR_OUT),
+                verdict_of(self.outlying_rows > _FAR_OUT),
                 "Squared length of the longest row over the median one. A language model's first "
                 "token has such a state (an attention sink), and a few ruin every head: drop them, "
                 "or scale rows to one length.",
@@ -311,14 +294,14 @@ class Diagnosis:
             Finding(
                 "shift of unlabelled rows",
                 self.mean_shift,
-                _verdict(self.mean_shift > _APART),
+                verdict_of(self.mean_shift > _APART),
                 "The means of unlabelled and labelled rows are at least so many standard "
                 f"deviations apart. {advice}",
             ),
             Finding(
                 "spread of unlabelled rows",
                 self.variance_ratio,
-                _verdict(apart),
+                verdict_of(apart),
                 f"Their variance over that of labelled rows. {advice}",
             ),
         )
@@ -332,7 +315,15 @@ class Diagnosis:
     def trusted(self) -> bool:
         """Whether no finding was seen to make predictions with ridge wrong beyond their error."""
         wrong = {f.name for f in self.findings if f.verdict == "caution"} & _SPOIL
-        return not wrong and bool(np.isfinite(self.error_share))
+        return not (wrong or self._told or self._too_few) and bool(np.isfinite(self.error_share))
+
+    @property
+    def _told(self) -> bool:
+        return self.ridge_risk <= _TOLD * self.label_variance
+
+    @property
+    def _too_few(self) -> bool:
+        return self.n_groups is not None and self.n_groups < FEW_GROUPS
 
     def _counts(self, correlation: float) -> bool:
         return bool(correlation > max(_LARGE, _SURE / np.sqrt(self.n_rows)))
@@ -348,6 +339,17 @@ class Diagnosis:
         wrong = [f.name for f in self.findings if f.verdict == "caution" and f.name in _SPOIL]
         if wrong:
             return f"Don't trust the prediction, because of {' and '.join(wrong)}."
+        if self._told:
+            return (
+                "Don't trust the prediction: features give the labels away, all but "
+                f"{self.ridge_risk / self.label_variance:.1g} of their variance. Is a label, or "
+                "what is made from it, among the features?"
+            )
+        if self._too_few:
+            return (
+                f"Don't trust the prediction: {self.n_groups} groups are too few to tell how a "
+                "head will do on others."
+            )
         if not self.trusted:
             return "Don't trust the prediction: the rows are too few to know its error."
         return (
@@ -365,7 +367,7 @@ class Diagnosis:
             f"heads of n = {self.n_samples} labels"
         )
         lines = [
-            f"CAUTION {f.name}: {f.value:.3g}. {f.meaning}{_seen(f)}"
+            f"CAUTION {f.name}: {f.value:.3g}. {f.meaning}{seen_of(f)}"
             for f in self.findings
             if f.verdict == "caution"
         ]
@@ -426,8 +428,8 @@ def diagnose(
     Raises
     ------
     ValueError
-        If an array is not finite, lengths differ, N < 8, all features are constant, or the
-        columns of `unlabelled` are others than those of `features`.
+        If an array is not finite, lengths differ, N < 8, all features or all labels are the same,
+        or the columns of `unlabelled` are others than those of `features`.
 
     Examples
     --------
@@ -441,9 +443,11 @@ def diagnose(
     """
     x, y = as_rows(features, responses)
     extra = as_bulk(unlabelled, features)
-    rows = x.shape[0]
+    rows, variance = x.shape[0], float(y.var(axis=0).sum())
     if rows < 8:
         raise ValueError(f"features must have at least 8 rows; got {rows}")
+    if variance == 0.0:
+        raise ValueError("responses must vary; got the same label in every row")
     generator = as_rng(rng)
     n = max(rows // 4, 2) if n_samples is None else as_count("n_samples", n_samples, minimum=2)
     centred = x - x.mean(axis=0)
@@ -454,13 +458,8 @@ def diagnose(
     whitened = directions[:, :judged] / np.sqrt(spectrum[:judged])
     scores = centred @ whitened
     moments = sample_moments(scores, y, np.empty((0, judged)))
-    effective_rank = float(spectrum.sum() ** 2 / np.square(spectrum).sum())
-    spread = float(np.square(moments.row_scales).std())
-
     nearest, pair_rate = distances(centred, float(spectrum.sum()), generator)
-    near = pair_rate * n * (n - 1) / 2
     first = np.unique(x, axis=0, return_index=True)[1]
-    tails = float(np.median(excess_kurtosis(scores[:, :20])))
     dependent = (
         dependent_rows(centred[first], spectrum, moments.row_scales, n, generator)
         if n <= spectrum.size
@@ -474,12 +473,12 @@ def diagnose(
         n_outputs=y.shape[1],
         n_samples=n,
         rank=int(spectrum.size),
-        effective_rank=effective_rank,
-        scale_spread=spread,
-        near_duplicates=near,
+        effective_rank=float(spectrum.sum() ** 2 / np.square(spectrum).sum()),
+        scale_spread=float(np.square(moments.row_scales).std()),
+        near_duplicates=pair_rate * n * (n - 1) / 2,
         dependent_rows=dependent,
         repeated_rows=repeated_rows(x),
-        tail_weight=tails,
+        tail_weight=float(np.median(excess_kurtosis(scores[:, :20]))),
         tied_values=tied_values(x),
         scale_effect=scale_effect(scores, y, n),
         **of_columns(x),
@@ -488,19 +487,9 @@ def diagnose(
         variance_ratio=held[1],
         ridge_risk=risk,
         ridge_error=error,
+        label_variance=variance,
+        n_groups=None if groups is None else len(np.unique(owners(groups, rows))),
         row_scales=moments.row_scales,
         nearest=nearest,
         spectrum=spectrum,
-    )
-
-
-def _verdict(fires: bool, word: str = "caution") -> str:
-    return word if fires else "fine"
-
-
-def _seen(finding: Finding) -> str:
-    if finding.cost is None:
-        return ""
-    return " Seen on real pilots: predictions off by {} per cent, {} elsewhere.".format(
-        *finding.cost
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hmmtheory._bulk import Bulk
 from hmmtheory._checks import (
     FloatArray,
     as_column,
@@ -25,7 +26,7 @@ from hmmtheory.practice._estimator import fresh_head, require_sklearn
 from hmmtheory.practice.accuracy import Pilot
 from hmmtheory.practice.apart import Apart
 from hmmtheory.practice.classes import as_classes, one_hot
-from hmmtheory.practice.copies import Copies, parts
+from hmmtheory.practice.copies import Copies, parts, widened
 from hmmtheory.practice.features import Pool, pool_sizes
 from hmmtheory.theory import curve_of
 
@@ -40,6 +41,11 @@ _GROUPS = 20
 _MOST_LABELS = 10**9
 #: Heads with so many times the pilot's labels choose their ridge again.
 _FAR = 3
+#: Columns are unlike if one is so many times as long as another; other units are worth a word if
+#: they save this share of the risk.
+_UNLIKE, _WORTH = 100.0, 0.05
+#: The jackknife needs so many different rows.
+_LEAST = 4
 #: Quantile of the 90 % interval.
 _Z90 = 1.645
 
@@ -164,7 +170,8 @@ def recommend(
     ImportError
         If scikit-learn 1.6 or later is not installed.
     ValueError
-        As :func:`.predict_risk`, or if more than one target is given or it is out of range.
+        As :func:`.predict_risk`, if all labels are the same, or if more than one target is given or
+        it is out of range.
 
     Warns
     -----
@@ -182,16 +189,15 @@ def recommend(
     """
     require_sklearn()
     goal = _Goal.of(target, target_r2, target_accuracy)
-    generator, classes = as_rng(rng), None
+    generator, classes, numbers = as_rng(rng), None, responses
     if goal.kind == "accuracy":
         classes = Pilot.of(features, responses, groups)
-        responses_used: Any = one_hot(as_classes("responses", responses)[1], len(classes.names))
-    else:
-        responses_used = responses
-    pool = Pool.of(features, responses_used, unlabelled, order, generator)
+        numbers = one_hot(as_classes("responses", responses)[1], len(classes.names))
+    pool = Pool.of(features, numbers, unlabelled, order, generator)
     n = pool.x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
     checked, rows = pool_sizes(sizes, pool, _SIZES), as_option("rows", rows, ROWS)
     pool, copies, owner = pool.different(groups)
+    _check_labels(pool)
     left = parts(owner, _GROUPS, generator)
     pilot = _Judge(pool, rows, copies.distinct(n), Apart.of(pool.x, pool.y, owner))
     curve = pilot.curve(checked)
@@ -206,6 +212,8 @@ def recommend(
     else:
         total = float(np.trace(pilot.moments(0).residual_covariance))
         needed, interval, notes = _needed(goal, found, replicates, total, ridge, copies)
+    notes += _refit(pool.x.shape[0], pilot.n)
+    notes += () if order == "variance" else _in_own_units(pilot, owner, size, risk)
     # Leave-one-out knows less than a pilot of more rows, and where rows have copies, or are one
     # person's, is misled: those that stay in know the label of the one left out.
     misled = copies.each > 1 or pilot.apart.harder > 1
@@ -224,8 +232,15 @@ def recommend(
         labels_interval=interval,
         curve=copies.added_to(curve, n),
         estimator=_fitted(estimator, features, responses, classes is None),
-        notes=(*notes, *_refit(pool.x.shape[0], pilot.n)),
+        notes=notes,
     )
+
+
+def _check_labels(pool: Pool) -> None:
+    if pool.x.shape[0] < _LEAST:
+        raise ValueError(f"features must have at least {_LEAST} rows; got {pool.x.shape[0]}")
+    if not np.ptp(pool.y, axis=0).any():
+        raise ValueError("responses must vary; got the same values in every row")
 
 
 def _refit(rows: int, n: int) -> tuple[str, ...]:
@@ -234,8 +249,30 @@ def _refit(rows: int, n: int) -> tuple[str, ...]:
     return (f"Refit when the labels are in: {rows} rows know this ridge only roughly.",)
 
 
+def _in_own_units(pilot: _Judge, owner: NDArray[Any], size: int, risk: float) -> tuple[str, ...]:
+    """Say what a head would cost on columns of one length, where theirs are far apart."""
+    pool, lengths = pilot.pool, pilot.pool.x.std(axis=0)
+    lengths = np.where(lengths > 0, lengths, lengths.max(initial=0.0))
+    if isinstance(pool.unlabelled, Bulk) or lengths.max(initial=0.0) <= _UNLIKE * lengths.min(
+        initial=np.inf
+    ):
+        return ()
+    more = pool.unlabelled / lengths if len(pool.unlabelled) else pool.unlabelled
+    scaled = pool._replace(x=pool.x / lengths, unlabelled=more)
+    judge = pilot._replace(pool=scaled, apart=Apart.of(scaled.x, scaled.y, owner))
+    found = _best(judge.moments(size), judge.n)[1]
+    if found > (1 - _WORTH) * risk:
+        return ()
+    ratio = f"{lengths.max() / lengths.min():.1g}"
+    return (
+        f"Columns are up to {ratio} times as long as others, and a ridge hardly sees the short "
+        f"ones: divided by their standard deviations they would give {found:.3g}.",
+    )
+
+
 def _fitted(estimator: Any, features: Any, responses: Any, numeric: bool) -> Any:
     answers = as_given("responses", responses) if numeric else as_column("responses", responses)
+    answers = answers if numeric or answers.ndim == 1 else answers.ravel()
     return estimator.fit(as_given("features", features), answers)
 
 
@@ -341,7 +378,7 @@ def _jackknife(values: Iterable[float]) -> float:
     found = np.array(list(values))
     if found.size < 2 or not np.isfinite(found).all():
         return float("nan")
-    return float(np.sqrt((found.size - 1) * found.var()))
+    return float(widened(np.sqrt((found.size - 1) * found.var()), found.size, _GROUPS))
 
 
 def _choose(pilot: _Judge, curve: RiskCurve, left: list[NDArray[Any]]) -> int:
