@@ -199,7 +199,20 @@ def as_rows(features: Any, responses: Any) -> tuple[FloatArray, FloatArray]:
     x = as_table("features", features, (None, None))
     if x.shape[0] < 2:
         raise ValueError(f"features must have at least 2 rows; got {x.shape[0]}")
+    check_order("responses", responses, features)
     return x, as_labels(responses, x.shape[0])
+
+
+def check_order(name: str, labels: Any, features: Any) -> None:
+    """Refuse labels whose row index is that of the features in another order."""
+    there, here = getattr(features, "index", None), getattr(labels, "index", None)
+    if not (hasattr(there, "equals") and hasattr(here, "equals")) or there.equals(here):
+        return
+    if len(there) == len(here) and here.is_unique and there.isin(here).all():
+        raise ValueError(
+            f"{name} must have the rows of features in the same order; got the same index in "
+            "another: take .loc[features.index]"
+        )
 
 
 def as_labels(value: Any, n_rows: int) -> FloatArray:

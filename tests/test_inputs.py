@@ -15,7 +15,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import sparse
 
-from hmmtheory import Population, diagnose, predict_risk, recommend, resample_risk_curve
+from hmmtheory import (
+    Population,
+    diagnose,
+    predict_accuracy,
+    predict_risk,
+    recommend,
+    resample_risk_curve,
+)
 from hmmtheory._checks import as_array, as_count, as_number, as_option, as_rows, as_unlabelled
 
 RNG = np.random.default_rng(0)
@@ -315,5 +322,20 @@ def test_few_distinct_rows_can_be_diagnosed() -> None:
     assert 0 <= found.dependent_rows <= 1
 
 
-def test_constant_labels_have_no_ratio_of_risks() -> None:
-    assert np.isfinite(diagnose(X, np.ones(120), rng=0).scale_effect)
+def test_an_output_that_does_not_vary_adds_nothing() -> None:
+    both = diagnose(X, np.column_stack([Y, np.ones(120)]), rng=0)
+    assert both.scale_effect == pytest.approx(diagnose(X, Y, rng=0).scale_effect)
+
+
+def test_rows_in_another_order_are_refused() -> None:
+    x = pd.DataFrame(X, columns=list("abc"), index=np.arange(len(X)) + 7)
+    y = pd.Series(Y, index=x.index)
+    expected = predict_risk(x, y, 30, [3]).risk[0]
+    shuffled = y.sample(frac=1, random_state=0)
+    with pytest.raises(ValueError, match=r"responses must .* same index in another: take .loc"):
+        predict_risk(x, shuffled, 30, [3])
+    with pytest.raises(ValueError, match="classes must have the rows of features in the same"):
+        predict_accuracy(x, (shuffled > 0).astype(str), 30)
+    # Other indices say nothing, and no index is none.
+    assert predict_risk(x, y.reset_index(drop=True), 30, [3]).risk[0] == expected
+    assert predict_risk(x, shuffled.loc[x.index], 30, [3]).risk[0] == expected

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, special
 
-from hmmtheory._checks import FloatArray, as_count, as_number, as_rng, as_table, warn_caller
+from hmmtheory._checks import (
+    FloatArray,
+    as_count,
+    as_number,
+    as_rng,
+    as_table,
+    check_order,
+    warn_caller,
+)
 from hmmtheory._linalg import column_lengths
 from hmmtheory.practice._path import RidgePath, ridge_path
 from hmmtheory.practice.classes import as_classes, one_hot
@@ -154,6 +162,7 @@ class Pilot(NamedTuple):
         x = as_table("features", features, (None, None))
         if x.shape[0] < 8:
             raise ValueError(f"features must have at least 8 rows; got {x.shape[0]}")
+        check_order("classes", classes, features)
         names, codes = as_classes("classes", classes, x.shape[0])
         if len(names) < 2:
             raise ValueError(f"classes must hold at least 2 classes; got only {names[0]!r}")
