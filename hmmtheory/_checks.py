@@ -205,7 +205,8 @@ def as_rows(features: Any, responses: Any) -> tuple[FloatArray, FloatArray]:
 
 def check_order(name: str, labels: Any, features: Any) -> None:
     """Refuse labels whose row index is that of the features in another order."""
-    there, here = getattr(features, "index", None), getattr(labels, "index", None)
+    there: Any = getattr(features, "index", None)
+    here: Any = getattr(labels, "index", None)
     if not (hasattr(there, "equals") and hasattr(here, "equals")) or there.equals(here):
         return
     if len(there) == len(here) and here.is_unique and there.isin(here).all():
