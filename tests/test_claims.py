@@ -75,10 +75,19 @@ def test_every_system_of_the_book_hands_over_its_curve() -> None:
 
     found = collect(CHAPTERS)
     assert len({c.system for c in found}) >= 10
-    far_off = {"transformers on an HMM's tokens", "SmolLM2's next token, 24 tokens in a row"}
+    far_off = {
+        "Gaussian chain, one document, rotating, ρ = 0.999",
+        "SmolLM2's next token, 24 tokens in a row",
+        "tokens, noise 0.1",
+        "transformers on an HMM's tokens",
+        "SmolLM2, its own order",
+    }
     assert {c.system for c in found if c.off > 0.05} == far_off  # as the page says
+    assert [c.n for c in found if c.off > 0.05 and "own order" in c.system] == [50]
     wrong = {c.system for c in found if verdict(c)["criterion"] == "wrong"}
-    assert wrong == {"Gaussian chain, one document, lingering, ρ = 0.9"}
+    assert wrong == {
+        f"Gaussian chain, one document, lingering, ρ = {rho}" for rho in (0.9, 0.99, 0.999)
+    }
     assert {c.n for c in found if c.system == "Gaussian chain, prompts"} == {40, 60, 200}
 
 
