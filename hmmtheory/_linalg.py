@@ -265,6 +265,7 @@ def principal_directions(
             return values / freedom, vectors
         ill = values[0] < 0.5 * _ILL**2 * values[-1]
     _, s, vt = singular_system(centred, ill=bool(ill))
+    s, vt = s[:freedom], vt[:freedom]  # centred rows span no more: what is left is rounding
     return np.square(s / np.sqrt(freedom)), vt.T
 
 

@@ -182,13 +182,11 @@ class GaussianHMM:
         """
         noise_std = as_scale("observation_noise_std", observation_noise_std, positive=True)
         variance = noise_std**2
-        identity = np.eye(self.dim)
         if length is None:
-            # The Riccati solution is the error before the last token is seen.
-            prior = linalg.solve_discrete_are(
-                self.transition, identity, self.noise_std**2 * identity, variance * identity
-            )
-            return _update(np.asarray(prior, dtype=np.float64), variance)[1]
+            # The Riccati solution, in units of σ_ε², is the error before the last token is seen.
+            ratio = (noise_std / self.noise_std) ** 2
+            prior = _riccati(self.transition, 1.0 / ratio)
+            return np.asarray(self.noise_std**2 * _update(prior, ratio)[1])
         posterior = _update(self.stationary_covariance, variance)[1]
         for _ in range(as_count("length", length) - 1):
             posterior = _update(self._predict(posterior), variance)[1]
@@ -273,6 +271,21 @@ def _update(prior: FloatArray, variance: float) -> tuple[FloatArray, FloatArray]
     gain = linalg.solve(prior + variance * np.eye(prior.shape[0]), prior, assume_a="pos")
     posterior = variance * gain
     return gain, 0.5 * (posterior + posterior.T)
+
+
+def _riccati(transition: FloatArray, precision: float) -> FloatArray:
+    """Return Π = AᵀΠ(I + gΠ)⁻¹A + I, by a recursion that doubles the tokens seen each time."""
+    identity = np.eye(transition.shape[0])
+    step, seen, prior = transition, precision * identity, identity
+    for _ in range(60):
+        both = linalg.solve(identity + seen @ prior, np.hstack([step, seen]))
+        moved, known = np.hsplit(both, 2)
+        more = step.T @ prior @ moved
+        seen, step = seen + step @ known @ step.T, step @ moved
+        seen, prior = 0.5 * (seen + seen.T), prior + 0.5 * (more + more.T)
+        if np.abs(more).max() <= 1e-16 * np.abs(prior).max():
+            break
+    return np.asarray(prior)
 
 
 def symmetric_root(covariance: ArrayLike) -> FloatArray:

@@ -361,10 +361,13 @@ def test_a_label_among_the_features_is_not_to_be_trusted() -> None:
 def test_a_few_groups_are_not_to_be_trusted() -> None:
     rng, x = np.random.default_rng(6), gaussian(6)
     y = x[:, 0] + rng.standard_normal(N)
-    with pytest.warns(UserWarning, match="groups are 3 only"):
+    with pytest.warns(UserWarning, match="groups are 3, as good as 3 of"):
         found = diagnose(x, y, 60, rng=0, groups=np.arange(N) % 3)
     assert not found.trusted
-    assert "3 groups are too few" in found.verdict
+    assert "as good as 3 of one size" in found.verdict
     many = diagnose(x, y, 60, rng=0, groups=np.arange(N) % 40)
     assert many.trusted
-    assert many.n_groups == 40
+    assert many.n_groups == pytest.approx(40)
+    with pytest.warns(UserWarning, match="groups are 100, as good as 2 of one size"):
+        giant = diagnose(x, y, 60, rng=0, groups=np.maximum(np.arange(N) - 400, 0) // 2)
+    assert not giant.trusted

@@ -10,6 +10,7 @@ from scipy import linalg
 
 from hmmtheory import (
     GaussianHMM,
+    Moments,
     Population,
     Representation,
     fit_head,
@@ -143,3 +144,35 @@ def test_a_decomposition_that_does_not_converge_is_done_again(
     assert_allclose((u * s) @ vt, x, atol=1e-13)
     assert_allclose(s**2, np.linalg.eigvalsh(x.T @ x)[::-1], rtol=1e-10)
     assert_allclose(fit_head(x, x[:, :1]), np.eye(9)[:, :1], atol=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "p"), [(12, 20), (30, 60), (40, 40), (60, 20)])
+@pytest.mark.parametrize("shift", [100.0, 1e4, 1e8])
+def test_where_features_lie_does_not_matter(rows: int, p: int, shift: float) -> None:
+    rng = np.random.default_rng([rows, p])
+    x = rng.standard_normal((rows, p))
+    y = x.sum(axis=1) / p**0.5 + rng.standard_normal(rows)
+    one = np.zeros(p)
+    one[0] = shift
+    plain = Moments.from_samples(x, y)
+    assert plain.eigenvalues.size == min(rows - 1, p)
+    for moved in (x + shift, x + one):
+        found = Moments.from_samples(moved, y)
+        assert_allclose(found.eigenvalues, plain.eigenvalues, rtol=1e-13 * shift + 1e-9)
+        for n in (rows // 2, rows + 5):
+            there, here = (m.risk(n, intercept=True).total for m in (found, plain))
+            assert there == pytest.approx(here, rel=1e-12 * shift + 1e-7)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-10, 1e-3, 1.0, 1e6, 1e20])
+@pytest.mark.parametrize("noise", [1e-6, 1e-2, 1.0, 1e4, 1e8])
+def test_what_a_filter_knows_does_not_depend_on_units(unit: float, noise: float) -> None:
+    rotation = GaussianHMM.rotation(6, 0.9, 0).transition
+    shear = np.triu(np.random.default_rng(0).standard_normal((4, 4)), 1) + 0.3 * np.eye(4)
+    for transition in (rotation, shear, np.array([[0.9]]), np.zeros((2, 2))):
+        found = GaussianHMM(transition, unit).filter_covariance(unit * noise) / unit**2
+        plain = GaussianHMM(transition, 1.0)
+        # The recursion over many tokens has forgotten where it began.
+        expected = plain.filter_covariance(noise, 600)
+        assert_allclose(found, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+        assert (np.diag(found) > 0).all()

@@ -16,7 +16,15 @@ from hmmtheory.moments import Moments
 from hmmtheory.practice._path import ridge_path
 from hmmtheory.practice.accuracy import Pilot
 from hmmtheory.practice.classes import are_names, as_classes, one_hot
-from hmmtheory.practice.copies import Copies, one_of_each, owners, places, widened
+from hmmtheory.practice.copies import (
+    Copies,
+    effective,
+    one_of_each,
+    owners,
+    parts,
+    places,
+    widened,
+)
 from hmmtheory.practice.features import Pool
 
 if TYPE_CHECKING:
@@ -25,8 +33,8 @@ if TYPE_CHECKING:
 
 #: Draws for the chance of being best.
 _DRAWS = 20_000
-#: Errors that fewer rows or groups than this scatter by are widened.
-_USUAL = 20
+#: Parts of the rows that the jackknife leaves out in turn.
+_PARTS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +142,7 @@ def compare(
     r"""Compare frozen features of the same rows by the head that each will carry on n labels.
 
     The risk of a ridge head on N labels is its leave-one-out error at the best penalty; the
-    theory takes it to n labels (Theorem 14.1).  Leave-one-out errors are paired row by row, so
+    theory takes it to n labels (Theorem 14.1).  A jackknife leaves the same rows out of all, so
     that a difference has an error of its own (empirical for real features).
 
     Parameters
@@ -200,19 +208,22 @@ def compare(
     whose = np.unique(owners(groups, count)[copies.rows], return_inverse=True)[1]
     m = copies.distinct(n)
     pools = {name: pool.of_rows(copies) for name, pool in pools.items()}
+    left = parts(whose, _PARTS, np.random.default_rng(0))
     with one_blas_thread():
-        errors = np.array([_errors(pool, m, whose) for pool in pools.values()]) + copies.extra
-    # Sums over owners scatter; a mean's error is that of their sum.
-    sums = np.stack([np.bincount(whose, one - one.mean()) for one in errors])
-    many = sums.shape[1]
-    covariance = sums @ sums.T / copies.rows.size**2 * many / max(many - 1, 1)
-    covariance *= widened(1.0, max(many, 2), _USUAL) ** 2
-    risk, variance = errors.mean(axis=1), np.diag(covariance)
+        judged = [_risks(pool, m, whose, left) for pool in pools.values()]
+    risk = np.array([one for one, _ in judged]) + copies.extra
+    # All of it again without each part of the rows, the same for all, so that errors are paired.
+    away = np.array([others - others.mean() for _, others in judged])
+    covariance = away @ away.T * (len(left) - 1) / len(left)
+    covariance *= widened(1.0, min(len(left), effective(whose)), _PARTS) ** 2
+    variance = np.diag(covariance)
     spread = np.clip(variance[:, None] + variance - 2 * covariance, 0.0, None)
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
     draws = risk + as_rng(rng).standard_normal((_DRAWS, risk.size)) @ root.T
-    winners = np.bincount(draws.argmin(axis=1), minlength=risk.size)
+    # What is the same to rounding shares the chance.
+    equal = draws <= draws.min(axis=1, keepdims=True) + 1e-9 * np.abs(risk).max()
+    winners = (equal / equal.sum(axis=1, keepdims=True)).sum(axis=0)
     y = next(iter(pools.values())).y
     heads = np.empty((2, 0))
     if named:
@@ -255,20 +266,31 @@ def _pools(given: Mapping[str, Any], labels: Any) -> dict[str, Pool]:
     return pools
 
 
-def _errors(pool: Pool, n: int, owner: NDArray[Any]) -> FloatArray:
-    """Return each row's squared error, by heads that lack it, as if they had n labels (N,)."""
+def _risks(
+    pool: Pool, n: int, owner: NDArray[Any], left: list[NDArray[Any]]
+) -> tuple[float, FloatArray]:
+    """Return the risk of heads on n labels, and what it is without each part of the rows."""
     x, y = pool.x - pool.x.mean(axis=0), pool.y
     spread = np.abs(x).max(axis=0, initial=0.0)
     path = ridge_path(x[:, spread > 0], y, owner=owner)
     squares = np.square(path.residuals).sum(axis=2)
     alone = np.square(y - y.mean(axis=0)).sum(axis=1) * (len(y) / (len(y) - 1)) ** 2
     squares = np.vstack([squares, alone])
-    best = squares[int(np.argmin(squares.mean(axis=1)))]
+
+    def risk(kept: NDArray[Any]) -> float:
+        means = squares[:, kept].mean(axis=1)
+        best = int(np.argmin(means))
+        if best == len(squares) - 1:  # the mean alone: no theory is needed
+            return float(means[best] * (1 + 1 / n) / (1 + 1 / (len(y) - 1)))
+        moments = Moments.from_samples(pool.x[kept], y[kept])
+        there, here = (
+            float(moments.parts(m, moments.optimal_ridge(m, intercept=True), intercept=True).sum())
+            for m in (n, max(len(y) - 1, 2))
+        )
+        return float(means[best]) * (there / here if here > 0 else 1.0)
+
+    every = np.arange(len(y))
+    whole = risk(every)  # says what is wrong with so small a pilot
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        moments = Moments.from_samples(pool.x, y)
-    there, here = (
-        float(moments.parts(m, moments.optimal_ridge(m, intercept=True), intercept=True).sum())
-        for m in (n, max(len(y) - 1, 2))
-    )
-    return np.asarray(best * there / here) if here > 0 else best
+        return whole, np.array([risk(np.delete(every, part)) for part in left])

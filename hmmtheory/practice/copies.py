@@ -143,15 +143,27 @@ def owners(groups: Any, rows: int) -> NDArray[Any]:
     names, codes = as_classes("groups", groups, rows)
     if len(names) < 2:
         raise ValueError(f"groups must be two at least; got {names} alone")
-    if len(names) < FEW_GROUPS:
+    many = effective(codes)
+    if many < FEW_GROUPS:
         warn_caller(
-            f"groups are {len(names)} only, too few to tell how a head will do on others: the "
-            "risk and its standard error are rather too small"
+            f"groups are {len(names)}, as good as {many:.0f} of one size: too few to tell how a "
+            "head will do on others; the risk and its standard error are rather too small"
         )
     return codes
 
 
-def widened(error: Any, parts_left: int, usual: int) -> Any:
+def effective(codes: NDArray[Any]) -> float:
+    """Return how many groups of one size are as good as these: 1/Σ share².
+
+    Examples
+    --------
+    >>> effective(np.repeat(np.arange(20), 5)), round(effective(np.repeat([0, 1, 2], [98, 1, 1])))
+    (20.0, 1)
+    """
+    return float(1.0 / np.square(np.bincount(codes) / codes.size).sum())
+
+
+def widened(error: Any, parts_left: float, usual: int) -> Any:
     """Return a jackknife's standard error, widened where it saw fewer parts than usual.
 
     By the ratio of Student's quantiles: what few parts scatter is itself uncertain.
@@ -161,7 +173,7 @@ def widened(error: Any, parts_left: int, usual: int) -> Any:
     >>> widened(1.0, 20, 20), round(widened(1.0, 3, 20), 2)
     (1.0, 2.06)
     """
-    few = min(parts_left, usual)
+    few = min(max(parts_left, 2.0), usual)
     return error * float(stdtrit(few - 1, 0.975) / stdtrit(usual - 1, 0.975))
 
 

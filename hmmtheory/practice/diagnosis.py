@@ -26,7 +26,7 @@ from hmmtheory.practice._measures import (
     silent_draws,
     tied_values,
 )
-from hmmtheory.practice.copies import FEW_GROUPS, owners
+from hmmtheory.practice.copies import FEW_GROUPS, effective, owners
 from hmmtheory.practice.recommend import forecast
 from hmmtheory.samples import sample_moments
 
@@ -114,8 +114,8 @@ class Diagnosis:
         The predicted risk of a head on all features with its best ridge, and its standard error.
     label_variance : float
         The variance of the labels, summed over outputs.
-    n_groups : int or None
-        How many groups the rows come from, if they were given.
+    n_groups : float or None
+        How many groups of one size are as good as those that the rows come from, if given.
     row_scales, nearest, spectrum : ndarray
         Row scales, the squared distance of each row to its nearest (over the typical one), and
         the eigenvalues of S, for :meth:`plot`.
@@ -145,7 +145,7 @@ class Diagnosis:
     ridge_risk: float
     ridge_error: float
     label_variance: float
-    n_groups: int | None
+    n_groups: float | None
     row_scales: FloatArray
     nearest: FloatArray
     spectrum: FloatArray
@@ -347,8 +347,8 @@ class Diagnosis:
             )
         if self._too_few:
             return (
-                f"Don't trust the prediction: {self.n_groups} groups are too few to tell how a "
-                "head will do on others."
+                f"Don't trust the prediction: groups as good as {self.n_groups:.0f} of one size "
+                "are too few to tell how a head will do on others."
             )
         if not self.trusted:
             return "Don't trust the prediction: the rows are too few to know its error."
@@ -488,7 +488,7 @@ def diagnose(
         ridge_risk=risk,
         ridge_error=error,
         label_variance=variance,
-        n_groups=None if groups is None else len(np.unique(owners(groups, rows))),
+        n_groups=None if groups is None else effective(owners(groups, rows)),
         row_scales=moments.row_scales,
         nearest=nearest,
         spectrum=spectrum,
