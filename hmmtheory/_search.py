@@ -59,6 +59,11 @@ def minimise_over_ridge(
     grid = np.log(scale) + np.log(10.0) * np.linspace(-12 - more / 4, 12, 97 + more)
     heights = excess(np.exp(grid))
     best = int(np.argmin(heights))
+    if best == 0 and not excess(np.zeros(1))[0] <= 1.001 * heights[0]:
+        # Next to no noise at the threshold: less ridge yet, but some.
+        grid = grid - np.log(10.0) * 18
+        heights = excess(np.exp(grid))
+        best = max(int(np.argmin(heights)), 1)
     if best in (0, grid.size - 1):
         return 0.0 if best == 0 else float("inf")
     if roughly:

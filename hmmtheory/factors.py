@@ -247,8 +247,7 @@ def elliptical_factors(
     Raises
     ------
     ValueError
-        If the scales are not a vector of non-negative numbers, some positive; if, without ridge
-        and with p < n, so many are zero that other rows are no more than eigenvalues; or as
+        If the scales are not a vector of non-negative numbers, some positive, or as
         :func:`.risk_factors`.
 
     Examples
@@ -285,23 +284,22 @@ def elliptical_factors_of(
     """
     tau = tau / tau.max()
     square = np.square(tau) / np.square(tau).mean()
-    lam = _beside(ridges, t)
-    bias, gain = factors_of(t, np.ones_like(t), n, lam, order, 0.0)
-    variance = np.where(square > 0, gain[:, None], 0.0)
+    lam, one = _beside(ridges, t), np.ones_like(t)
+    # Empty rows are no rows: what is left is fewer rows of a larger covariance.
+    left = float(np.mean(square > 0))
+    m, own = max(1, round(n * left)), t / left
+    bias, gain = factors_of(own, one, m, lam, order, 0.0)
+    bias, variance = left * bias, np.where(square > 0, gain[:, None], 0.0)
     usual = np.isfinite(lam) & np.isfinite(gain) & (t.size > 0)
-    plain = usual & (lam == 0.0) & (t.size < n)
-    if plain.any() and n * np.mean(square > 0) <= t.size + 1:
-        raise ValueError(
-            "row_scales must be positive in more rows than there are eigenvalues, without ridge; "
-            f"got {t.size} eigenvalues and {100 * np.mean(square > 0):.3g} % of {n} rows"
-        )
+    plain = usual & (lam == 0.0) & (t.size < m)
     if plain.any():
-        more = gain[plain] / (t.size / (n - t.size)) if order != 1 else np.ones(1)
-        variance[plain] = more[0] * _unequal(t, n, square, np.zeros(1))[1]
+        more = gain[plain] / (t.size / (m - t.size)) if order != 1 else np.ones(1)
+        variance[plain] = more[0] * _unequal(t, n, m, square, np.zeros(1))[1]
     if (rest := usual & ~plain).any():
-        shrunk, rows = _unequal(t, n, square, lam[rest])
+        shrunk, rows = _unequal(t, n, m, square, lam[rest])
         if order != 1:
-            first, grown = _asymptotic(t, np.ones_like(t), n, lam[rest], 1, 0.0)
+            first, grown = _asymptotic(own, one, m, lam[rest], 1, 0.0)
+            first = left * first
             shrunk *= np.divide(bias[rest], first, out=np.ones_like(first), where=first > 0)
             rows *= np.divide(gain[rest], grown, out=np.ones_like(grown), where=grown > 0)[:, None]
         bias[rest], variance[rest] = shrunk, rows
@@ -309,9 +307,9 @@ def elliptical_factors_of(
 
 
 def _unequal(
-    t: FloatArray, n: int, square: FloatArray, lam: FloatArray
+    t: FloatArray, n: int, m: int, square: FloatArray, lam: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the first order's factors for squared row scales of mean 1."""
+    """Return the first order's factors for squared row scales of mean 1, m of n rows not empty."""
 
     def crowded(log_kappa: FloatArray) -> tuple[FloatArray, FloatArray]:
         kappa = np.exp(log_kappa)[:, None]
@@ -326,13 +324,13 @@ def _unequal(
         phi, share = _row_weights(square, level, df1)
         return n * phi.mean(axis=1) - 1.0, n * (share * level).mean(axis=1)
 
-    if t.size < n and not lam.any():  # κ is 0, and λ/κ a positive number
+    if t.size < m and not lam.any():  # κ is 0, and λ/κ a positive number
         df1 = df2 = np.full(1, float(t.size))
-        level = np.exp(-increasing_root(rising, *bracket(rising, -np.log(n - df1))))
+        level = np.exp(-increasing_root(rising, *bracket(rising, -np.log(m - df1))))
         shrunk = np.zeros((1, t.size))
     else:
         scale = float(t.max())
-        kappa = scale * _kappa(t / scale, np.ones_like(t), n, lam / scale)
+        kappa = scale * _kappa(t / scale, np.ones_like(t), m, lam / scale)
         if lam.any() or not square.all():  # else φ is 1/n, and κ that of equal rows
             kappa = np.exp(increasing_root(crowded, *bracket(crowded, np.log(kappa))))
         s, c = t / (t + kappa[:, None]), kappa[:, None] / (t + kappa[:, None])

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from scipy import linalg
 
+from hmmtheory import Moments
 from hmmtheory.factors import elliptical_factors, risk_factors
 
 SPECTRA = {
@@ -117,10 +118,34 @@ def test_empty_rows_are_no_rows(p: int, scales: list[float]) -> None:
     assert found.variance[-1] == 0.0  # same bits: an empty row brings no noise
 
 
-def test_rows_that_are_not_empty_must_be_more_than_features_without_ridge() -> None:
-    scales = [1.0, 0.0, 0.0, 0.0]
-    for p in (6, 12, 17):
-        with pytest.raises(ValueError, match="row_scales must be positive in more rows"):
-            elliptical_factors(np.ones(p), 20, scales)
-        assert np.isfinite(elliptical_factors(np.ones(p), 20, scales, ridge=0.1).variance).all()
-    assert np.isfinite(elliptical_factors(np.ones(3), 20, scales).variance).all()
+@pytest.mark.parametrize(("p", "rows", "ridge"), [(8, 15, 0.0), (30, 12, 0.0), (20, 15, 0.3)])
+def test_so_many_empty_rows_are_as_many_fewer(p: int, rows: int, ridge: float) -> None:
+    # A third of 45 rows, or less, is not empty: the number of them alone counts.
+    scales = np.append(np.ones(rows), np.zeros(45 - rows))
+    found = elliptical_factors(np.ones(p), 45, scales, ridge)
+    square = 45 / rows  # of the rows that are left
+    plain = risk_factors(np.full(p, square), rows, ridge)
+    assert_allclose(found.bias, plain.bias / square, rtol=1e-9, atol=1e-12)
+    assert_allclose(found.variance[:rows].sum() / 45 * square, plain.variance, rtol=1e-9)
+    rng = np.random.default_rng([p, rows])
+    noise, missed = np.empty((2, 300))
+    for trial in range(300):
+        x = np.sqrt(square) * rng.standard_normal((rows, p))
+        gram = x.T @ x + ridge * np.eye(p)
+        head = np.linalg.solve(gram, x.T) if ridge else np.linalg.pinv(x)
+        noise[trial], missed[trial] = np.square(head).sum(), np.square(head @ x - np.eye(p)).sum()
+    error = noise.std() / 300**0.5
+    assert found.variance.mean() == pytest.approx(noise.mean(), rel=0.02, abs=4 * error)
+    error = missed.std() / p / 300**0.5
+    assert found.bias[0] == pytest.approx(missed.mean() / p, rel=0.02, abs=4 * error + 1e-9)
+
+
+def test_a_best_ridge_is_found_where_most_rows_are_empty() -> None:
+    found = Moments(
+        np.ones(30), np.full((30, 1), 30**-0.5), [[0.5]],
+        row_scales=[0.0, 1.0], residuals=np.full((2, 1, 1), 0.5),
+    )  # fmt: skip
+    lam = found.optimal_ridge(40)
+    assert found.risk(40, lam).total <= min(found.risk(40, r).total for r in (0.5 * lam, 2 * lam))
+    # Rows of twice the square, half as many of them: Theorem 7.1 for those.
+    assert lam == pytest.approx(30 * 0.5 / 1.0, rel=0.01)

@@ -130,3 +130,14 @@ def test_a_penalty_far_below_the_mean_eigenvalue_is_found() -> None:
         return np.square(away) / (1.0 + np.square(away))
 
     assert minimise_over_ridge(excess, 1e21, 10.0) == pytest.approx(30.0, rel=1e-6)
+
+
+@pytest.mark.parametrize("order", [1, 2, "uniform"])
+@pytest.mark.parametrize("noise", [1e-2, 1e-8, 1e-13])
+def test_next_to_no_noise_needs_next_to_no_ridge_but_some_at_the_threshold(
+    order: Any, noise: float
+) -> None:
+    found = Moments([1.0], [[1.0]], [[noise]], multiplicities=[30])
+    lam = found.optimal_ridge(30, order)
+    assert lam == pytest.approx(30 * noise, rel=0.6)  # Theorem 7.1
+    assert found.risk(30, lam).total < found.risk(30, 0.0).total == np.inf
