@@ -18,9 +18,7 @@ FloatArray = NDArray[np.float64]
 LARGEST = 1e75
 #: Whole-number labels of at most so many different values are taken to be classes.
 _MOST_CLASSES = 20
-_ENCODE = (
-    "classes must be encoded as numbers, one column each (one-hot), or given to predict_accuracy"
-)
+_ENCODE = "classes must be encoded, one column each (one-hot), or given to predict_accuracy"
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
@@ -207,12 +205,11 @@ def check_order(name: str, labels: Any, features: Any) -> None:
     """Refuse labels whose row index is that of the features in another order."""
     there: Any = getattr(features, "index", None)
     here: Any = getattr(labels, "index", None)
-    if not (hasattr(there, "equals") and hasattr(here, "equals")) or there.equals(here):
-        return
-    if len(there) == len(here) and here.is_unique and there.isin(here).all():
+    known = hasattr(there, "equals") and hasattr(here, "equals") and len(there) == len(here)
+    if known and not there.equals(here) and here.is_unique and there.isin(here).all():
         raise ValueError(
-            f"{name} must have the rows of features in the same order; got the same index in "
-            "another: take .loc[features.index]"
+            f"{name} must have the rows of features in the same order, take .loc[features.index]; "
+            "got the same index in another order"
         )
 
 
@@ -233,10 +230,9 @@ def as_labels(value: Any, n_rows: int) -> FloatArray:
             count = np.unique(column).size
             if least <= count <= min(_MOST_CLASSES, n_rows // 2):
                 warn_caller(
-                    f"responses are whole numbers of {count} different values, and a head takes "
-                    f"them as numbers: if they are classes, encode them, one column each "
-                    "(one-hot), or take predict_accuracy (in a shell, --classes); if they are "
-                    "numbers, pass them as floats"
+                    f"responses are whole numbers of {count} different values, taken as numbers: "
+                    "if they are classes, encode them, one column each (one-hot), or take "
+                    "predict_accuracy (in a shell, --classes); if not, pass them as floats"
                 )
                 break
     return y

@@ -229,3 +229,31 @@ def test_the_standard_error_knows_that_the_shares_of_classes_are_drawn() -> None
         said = predict_accuracy(rng.standard_normal((100, 8)), kind, 400)
         z.append((said.accuracy - 0.8) / said.standard_error)
     assert np.mean(np.abs(z) < 1.96) >= 0.8  # 95 % is asked for; this is 3.8 standard errors off
+
+
+def test_groups_must_leave_others_to_judge_by() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((80, 4))
+    for few in (2, 3):
+        with (
+            pytest.warns(UserWarning, match="too few to tell"),
+            pytest.raises(ValueError, match=f"groups must be at least 4, .* got {few}"),
+        ):
+            predict_accuracy(x, x[:, 0] > 0, 40, groups=np.arange(80) % few)
+
+
+@pytest.mark.parametrize("n", [4, 6, 12])
+def test_a_few_labels_are_few(n: int) -> None:
+    rng = np.random.default_rng(24)
+
+    def draw(count: int) -> tuple[Any, Any]:
+        kind = rng.choice(["cat", "dog"], count)
+        return rng.standard_normal((count, 8)) + 0.8 * (kind == "cat")[:, None], kind
+
+    said = predict_accuracy(*draw(300), n)
+    fresh, right = draw(3000), []
+    while len(right) < 150:
+        x, kind = draw(n)
+        if len(set(kind)) == 2:
+            right.append(RidgeClassifierCV(np.logspace(-2, 5, 15)).fit(x, kind).score(*fresh))
+    assert said.accuracy == pytest.approx(np.mean(right), abs=0.08)

@@ -371,3 +371,17 @@ def test_a_few_groups_are_not_to_be_trusted() -> None:
     with pytest.warns(UserWarning, match="groups are 100, as good as 2 of one size"):
         giant = diagnose(x, y, 60, rng=0, groups=np.maximum(np.arange(N) - 400, 0) // 2)
     assert not giant.trusted
+
+
+def test_columns_in_another_order_are_seen_in_rows_without_labels() -> None:
+    rng = np.random.default_rng(13)
+    scales = np.geomspace(10, 0.1, 30)
+    x, more = rng.standard_normal((200, 30)) * scales, rng.standard_normal((1500, 30)) * scales
+    y = x @ (1 / scales) / 5 + rng.standard_normal(200)
+    assert "spread of unlabelled rows" not in cautions(diagnose(x, y, 60, 0, more))
+    for other in (more[:, ::-1], more[:, rng.permutation(30)]):
+        assert "spread of unlabelled rows" in cautions(diagnose(x, y, 60, 0, other))
+    # Columns of one scale may be told apart by no variance.
+    assert "spread of unlabelled rows" not in cautions(
+        diagnose(x / scales, y, 60, 0, more / scales)
+    )

@@ -125,7 +125,7 @@ def column(values: Any, dtype: Any = None) -> pd.DataFrame:
         (X.astype("M8[s]"), "must hold .* dtype datetime64"),
         (X.astype("m8[s]"), "must hold .* dtype timedelta64"),
         (np.zeros(3, dtype=[("a", "f8")]), r"must hold .* dtype \[\('a'"),
-        ([["1", "2"]] * 3, r"must hold .* text; classes must be encoded .*one-hot"),
+        ([["1", "2"]] * 3, r"must hold .* text; classes must be encoded.*one-hot"),
         (np.array([[1.0, "2"]] * 3, dtype=object), "must hold .* text, such as '2'; classes"),
         ([[1.0], [1.0, 2.0]], "must hold .* rectangular array; got list: .*inhomogeneous"),
         ([[object()]] * 3, "must hold .* not 'object'"),
@@ -332,7 +332,9 @@ def test_rows_in_another_order_are_refused() -> None:
     y = pd.Series(Y, index=x.index)
     expected = predict_risk(x, y, 30, [3]).risk[0]
     shuffled = y.sample(frac=1, random_state=0)
-    with pytest.raises(ValueError, match=r"responses must .* same index in another: take .loc"):
+    with pytest.raises(
+        ValueError, match=r"responses must .* take .loc.* same index in another order"
+    ):
         predict_risk(x, shuffled, 30, [3])
     with pytest.raises(ValueError, match="classes must have the rows of features in the same"):
         predict_accuracy(x, (shuffled > 0).astype(str), 30)

@@ -526,3 +526,33 @@ def test_labels_that_do_not_vary_and_rows_that_are_too_few_are_refused() -> None
             function(x, np.ones(60))
     with pytest.raises(ValueError, match="features must have at least 4 rows; got 3"):
         recommend(x[:3], x[:3, 0])
+
+
+def test_a_low_target_needs_few_labels_however_many_rows_the_pilot_has() -> None:
+    rng = np.random.default_rng(0)
+    kind = np.arange(500) % 2
+    x = rng.standard_normal((500, 10)) + kind[:, None]
+    found = recommend(x, kind, 100, target_accuracy=0.8)
+    # Trained on four fresh rows a classifier has 0.82 of them right.
+    assert found.labels_needed is not None
+    assert found.labels_needed < 10
+    assert f"needs {found.labels_needed} labels" in str(found)
+
+
+def test_what_rows_are_too_few_to_promise_is_not_denied() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((60, 100))
+    y = x @ rng.standard_normal(100) / 10 + 0.5 * rng.standard_normal(60)
+    with pytest.warns(UserWarning, match="can't judge"):
+        found = recommend(x, y, 1000, target_r2=0.75, sizes=[100])
+    assert found.labels_needed is None
+    assert "beyond what these rows can promise" in str(found)
+
+
+def test_the_share_explained_is_that_of_single_labels_with_copies() -> None:
+    rng = np.random.default_rng(1)
+    x = np.repeat(rng.standard_normal((100, 5)), 5, axis=0)
+    y = x[:, 0] + rng.standard_normal(500)
+    with pytest.warns(UserWarning, match="100 different rows"):
+        found = recommend(x, y, 50)
+    assert found.r2 == pytest.approx(1 - found.risk / y.var(ddof=1), abs=0.02)

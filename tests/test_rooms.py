@@ -60,7 +60,8 @@ MAY_IMPORT = {
     "practice.recommend": TOOLS
     | {"moments", "theory", "curves"}
     | {"practice._estimator", "practice.accuracy", "practice.classes", "practice.features"}
-    | {"practice.apart", "practice.copies"},
+    | {"practice.apart", "practice.copies", "practice._labels"},
+    "practice._labels": TOOLS | {"moments", "practice.accuracy", "practice.copies"},
     "practice.head": TOOLS | {"practice.classes"},
     "practice._estimator": TOOLS | {"practice.features"},
     "practice.compare": TOOLS

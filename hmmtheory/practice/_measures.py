@@ -159,8 +159,8 @@ def differences(
     `centred` are the labelled rows (N, p) less their mean (p,), and `whitened` (p, r) their
     leading directions over standard deviations.  The first number is the distance of the means
     over the root of the total variance, or that in standard deviations of the leading directions
-    if it is larger; the second is the ratio of the total variances.  Both are what four standard
-    errors leave of the difference.
+    if it is larger; the second is the ratio of the total variances, or by how much that of a column
+    typically changes, if that is more.  Both are what four standard errors leave of the difference.
     """
     rows, count = len(centred), len(unlabelled)
     if not isinstance(unlabelled, Bulk):
@@ -184,7 +184,25 @@ def differences(
         return apart, 1.0
     change = np.log(max(ratio, np.finfo(float).tiny))
     error = squares.std() / total * np.sqrt(1.0 / rows + 1.0 / count)
-    return apart, float(np.exp(np.sign(change) * max(abs(change) - _BEYOND * error, 0.0)))
+    change = np.sign(change) * max(abs(change) - _BEYOND * error, 0.0)
+    typical = _typical_change(centred, np.square(unlabelled.root).sum(axis=0) / (count - 1), count)
+    return apart, float(np.exp(change if abs(change) >= typical else typical))
+
+
+def _typical_change(centred: FloatArray, theirs: FloatArray, count: int) -> float:
+    """Return the median change of a column's log variance, beyond what chance explains.
+
+    Columns in another order, or in other units, may have the same means and total variance.
+    """
+    squares = np.square(centred)
+    ours = squares.mean(axis=0)
+    both = (ours > 0) & (theirs > 0)
+    if not both.any():
+        return 0.0
+    ours, theirs, spread = ours[both], theirs[both], squares[:, both].std(axis=0)
+    error = spread / ours * np.sqrt(1.0 / len(centred) + 1.0 / count)
+    found = np.median(np.abs(np.log(theirs / ours))) - _BEYOND * np.median(error)
+    return float(max(found, 0.0))
 
 
 def _ranks(values: FloatArray) -> FloatArray:

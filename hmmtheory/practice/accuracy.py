@@ -27,6 +27,8 @@ from hmmtheory.practice.copies import one_of_each, owners, parts, places, warn_o
 _TRUSTED = 0.3
 #: Points whose risk is within about this share of the least are averaged.
 _SOFT = 0.1
+#: With more degrees of freedom than this share of the labels larger penalties are looked at.
+_MANY = 0.5
 #: Share of Silverman's bandwidth by which scores are smoothed.
 _SMOOTH = 0.6
 #: A forecast is held against the pilot's own hits beyond so many of their standard errors.
@@ -34,6 +36,8 @@ _CHANCE = 2.0
 #: The least standard error.
 _FLOOR = 0.01
 _GROUPS = 10
+#: Fewer groups leave no others to judge by.
+_LEAST = 4
 #: A class with fewer rows is warned of.
 _FEW = 5
 
@@ -113,8 +117,8 @@ def predict_accuracy(
     Raises
     ------
     ValueError
-        If an array has missing values, lengths differ, N < 8, there is only one class, or
-        `ridge` is so small that N rows say nothing of it at n labels.
+        If an array has missing values, lengths differ, N < 8, groups are fewer than four, there is
+        only one class, or `ridge` is so small that N rows say nothing of it at n labels.
 
     Warns
     -----
@@ -194,6 +198,11 @@ class Pilot(NamedTuple):
         generator, rows, k = as_rng(rng), self.codes.size, len(self.names)
         seed = int(generator.integers(2**32))
         left = parts(self.owner, _GROUPS, generator)
+        if len(np.unique(self.owner)) < _LEAST:
+            raise ValueError(
+                f"groups must be at least {_LEAST}, since heads are judged on those they lack; "
+                f"got {len(np.unique(self.owner))}"
+            )
         some = np.array([self.without(part).hits(sizes, ridge, 6, seed) for part in left])
         whole = self.hits([*sizes, *([rows] if ridge is None else [])], ridge, 12, seed)
         shares = np.bincount(self.codes, minlength=k) / rows
@@ -269,10 +278,13 @@ def _hits(
     x, codes = pilot.x, pilot.codes
     onehot, owner = one_hot(codes, k), pilot._owner()
     path = ridge_path(x, onehot, top=1.0 if ridge is None else 4.0, owner=owner)
+    far = path
+    if ridge is None and path.df2[-1] > _MANY * (min(sizes) - 1):  # a few labels bear no less ridge
+        far = ridge_path(x, onehot, top=4.0, owner=owner)
     found = np.empty((len(sizes), k))
     for i, n in enumerate(sizes):
         if ridge is None:
-            chosen = _best_points(path, n - 1)
+            chosen = _best_points(path if path.df2[-1] <= _MANY * (n - 1) else far, n - 1)
         else:
             chosen = [_at_ridge(x, onehot, path, n - 1, ridge, owner)]
         counts = [_count(point, codes, k, n - 1, draws, seed) for point in chosen]

@@ -193,10 +193,7 @@ def compare(
             f"got {type(given).__name__}"
         )
     n = as_count("n_samples", n_samples, minimum=2)
-    counts = {np.shape(features)[:1] for features in given.values()}
-    if len(counts) > 1:
-        shapes = ", ".join(f"{name} {np.shape(features)}" for name, features in given.items())
-        raise ValueError(f"representations must have the same rows; got shapes {shapes}")
+    counts = _row_counts(given)
     named = as_flag("classes", classes) or are_names(labels)
     pools = _pools(given, _numbers(labels, counts.pop()[0]) if named else labels)
     count = next(iter(pools.values())).x.shape[0]
@@ -242,6 +239,14 @@ def compare(
         accuracy=heads[0] if named else None,
         accuracy_error=heads[1] if named else None,
     )
+
+
+def _row_counts(given: Mapping[str, Any]) -> set[Any]:
+    counts = {np.shape(features)[:1] for features in given.values()}
+    if len(counts) > 1:
+        shapes = ", ".join(f"{name} {np.shape(features)}" for name, features in given.items())
+        raise ValueError(f"representations must have the same rows; got shapes {shapes}")
+    return counts
 
 
 def _numbers(labels: Any, rows: int) -> FloatArray:

@@ -108,8 +108,9 @@ class Diagnosis:
         the total variance, or in standard deviations along the leading directions if that is
         more; less what four standard errors explain. None without unlabelled rows.
     variance_ratio : float or None
-        The total variance of unlabelled rows over that of labelled ones, nearer to 1 by four
-        standard errors; None without unlabelled rows.
+        The total variance of unlabelled rows over that of labelled ones, or by what factor that of
+        a column typically changes if that is more, nearer to 1 by four standard errors; None
+        without unlabelled rows.
     ridge_risk, ridge_error : float
         The predicted risk of a head on all features with its best ridge, and its standard error.
     label_variance : float
@@ -302,7 +303,8 @@ class Diagnosis:
                 "spread of unlabelled rows",
                 self.variance_ratio,
                 verdict_of(apart),
-                f"Their variance over that of labelled rows. {advice}",
+                "Their variance over that of labelled rows, or a typical column's, if that changes "
+                f"more: are the columns the same, in the same order? {advice}",
             ),
         )
 

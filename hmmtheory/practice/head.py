@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hmmtheory._checks import FloatArray, as_count, as_number, shown
+from hmmtheory._checks import FloatArray, as_count, as_number, as_table, shown
 from hmmtheory._linalg import centre, distinct_rows, least_squares, left_out_together, thin_svd
 from hmmtheory.practice.classes import as_classes
 
@@ -103,7 +103,7 @@ class LinearHead(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: igno
         x, y = validate_data(
             self, X, y, multi_output=True, y_numeric=True, dtype=np.float64, ensure_min_samples=2
         )
-        y = np.asarray(y, dtype=np.float64)
+        x, y = as_table("X", x, (None, None)), np.asarray(y, dtype=np.float64)
         weights = _check_sample_weight(sample_weight, x, dtype=np.float64)
         if (weights < 0).any():
             raise ValueError(f"sample_weight must be >= 0; got {weights.min():.3g}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,21 +12,27 @@ from numpy.typing import ArrayLike, NDArray
 
 from hmmtheory._bulk import Bulk
 from hmmtheory._checks import (
-    FloatArray,
     as_column,
     as_count,
     as_given,
-    as_number,
     as_option,
     as_rng,
 )
 from hmmtheory.curves import RiskCurve
 from hmmtheory.moments import ROWS, Moments
 from hmmtheory.practice._estimator import fresh_head, require_sklearn
+from hmmtheory.practice._labels import (
+    PARTS,
+    Goal,
+    best_ridge,
+    jackknife,
+    labels_for_accuracy,
+    labels_for_risk,
+)
 from hmmtheory.practice.accuracy import Pilot
 from hmmtheory.practice.apart import Apart
 from hmmtheory.practice.classes import as_classes, one_hot
-from hmmtheory.practice.copies import Copies, parts, widened
+from hmmtheory.practice.copies import parts
 from hmmtheory.practice.features import Pool, pool_sizes
 from hmmtheory.theory import curve_of
 
@@ -35,10 +41,6 @@ if TYPE_CHECKING:
 
 #: Sizes that are tried if none are given.
 _SIZES = 9
-#: Groups of rows that the jackknife leaves out in turn.
-_GROUPS = 20
-#: A target that so many labels do not reach is out of reach.
-_MOST_LABELS = 10**9
 #: Heads with so many times the pilot's labels choose their ridge again.
 _FAR = 3
 #: Columns are unlike if one is so many times as long as another; other units are worth a word if
@@ -46,8 +48,6 @@ _FAR = 3
 _UNLIKE, _WORTH = 100.0, 0.05
 #: The jackknife needs so many different rows.
 _LEAST = 4
-#: Quantile of the 90 % interval.
-_Z90 = 1.645
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +71,8 @@ class Recommendation:
         The risk of predicting the training mean.
     floor : float
         The risk of the best head of this size, with unlimited labels.
+    label_variance : float
+        The variance of the labels, summed over outputs.
     target : float or None
         The risk or accuracy asked for.
     labels_needed : int or None
@@ -95,6 +97,7 @@ class Recommendation:
     standard_error: float
     baseline: float
     floor: float
+    label_variance: float
     target: float | None
     labels_needed: int | None
     labels_interval: tuple[int | None, int | None]
@@ -105,8 +108,7 @@ class Recommendation:
     @property
     def r2(self) -> float:
         """The share of the labels' variance that the head explains."""
-        total = self.baseline / (1 + 1 / self.n_samples)
-        return 1 - self.risk / total if total > 0 else float("nan")
+        return 1 - self.risk / self.label_variance
 
     def __repr__(self) -> str:
         return (
@@ -188,7 +190,7 @@ def recommend(
     (10, True)
     """
     require_sklearn()
-    goal = _Goal.of(target, target_r2, target_accuracy)
+    goal = Goal.of(target, target_r2, target_accuracy)
     generator, classes, numbers = as_rng(rng), None, responses
     if goal.kind == "accuracy":
         classes = Pilot.of(features, responses, groups)
@@ -198,20 +200,19 @@ def recommend(
     checked, rows = pool_sizes(sizes, pool, _SIZES), as_option("rows", rows, ROWS)
     pool, copies, owner = pool.different(groups)
     _check_labels(pool)
-    left = parts(owner, _GROUPS, generator)
+    left = parts(owner, PARTS, generator)
     pilot = _Judge(pool, rows, copies.distinct(n), Apart.of(pool.x, pool.y, owner))
     curve = pilot.curve(checked)
     size = _choose(pilot, curve, left)
     pilot.without_groups(size)  # says once what is wrong with so small a pilot
-    found = pilot.moments(size)
-    ridge, risk = _best(found, pilot.n)
+    found, empty = pilot.moments(size), pilot.moments(0)
+    ridge, risk = best_ridge(found, pilot.n)
     replicates = [pilot.without(part).moments(size) for part in left]
-    risks = [_best(one, pilot.n, ridge)[1] for one in replicates]
+    risks = [best_ridge(one, pilot.n, ridge)[1] for one in replicates]
     if classes is not None and goal.value is not None:
-        needed, interval, notes = _needed_for_accuracy(goal.value, classes, n, generator)
+        needed, interval, notes = labels_for_accuracy(goal.value, classes, n, generator)
     else:
-        total = float(np.trace(pilot.moments(0).residual_covariance))
-        needed, interval, notes = _needed(goal, found, replicates, total, ridge, copies)
+        needed, interval, notes = labels_for_risk(goal, found, replicates, empty, ridge, copies)
     notes += _refit(pool.x.shape[0], pilot.n)
     notes += () if order == "variance" else _in_own_units(pilot, owner, size, risk)
     # Leave-one-out knows less than a pilot of more rows, and where rows have copies, or are one
@@ -224,9 +225,10 @@ def recommend(
         size=size,
         ridge=own,
         risk=risk + copies.extra,
-        standard_error=_jackknife(risks),
-        baseline=float(pilot.moments(0).parts(pilot.n, intercept=True).sum()) + copies.extra,
+        standard_error=jackknife(risks),
+        baseline=float(empty.parts(pilot.n, intercept=True).sum()) + copies.extra,
         floor=float(np.trace(found.residual_covariance)) + copies.extra,
+        label_variance=float(np.trace(empty.residual_covariance)) + copies.extra,
         target=goal.value,
         labels_needed=needed,
         labels_interval=interval,
@@ -260,7 +262,7 @@ def _in_own_units(pilot: _Judge, owner: NDArray[Any], size: int, risk: float) ->
     more = pool.unlabelled / lengths if len(pool.unlabelled) else pool.unlabelled
     scaled = pool._replace(x=pool.x / lengths, unlabelled=more)
     judge = pilot._replace(pool=scaled, apart=Apart.of(scaled.x, scaled.y, owner))
-    found = _best(judge.moments(size), judge.n)[1]
+    found = best_ridge(judge.moments(size), judge.n)[1]
     if found > (1 - _WORTH) * risk:
         return ()
     ratio = f"{lengths.max() / lengths.min():.1g}"
@@ -306,36 +308,10 @@ def forecast(
     apart = Apart.of(pool.x, pool.y, owner)
     judge = _Judge(pool, "elliptical", copies.distinct(n_samples), apart)
     size = pool.x.shape[1]
-    ridge, risk = _best(judge.moments(size), judge.n)
-    left = parts(owner, _GROUPS, as_rng(rng))
+    ridge, risk = best_ridge(judge.moments(size), judge.n)
+    left = parts(owner, PARTS, as_rng(rng))
     others = (judge.without(part).moments(size) for part in left)
-    return risk + copies.extra, _jackknife(_best(one, judge.n, ridge)[1] for one in others)
-
-
-class _Goal(NamedTuple):
-    """The target: a ``"risk"``, an ``"r2"`` or an ``"accuracy"``."""
-
-    kind: str
-    value: float | None
-
-    @classmethod
-    def of(cls, target: Any, r2: Any, accuracy: Any) -> _Goal:
-        given = {
-            "target": ("risk", target),
-            "target_r2": ("r2", r2),
-            "target_accuracy": ("accuracy", accuracy),
-        }
-        chosen = [name for name, (_, value) in given.items() if value is not None]
-        if len(chosen) > 1:
-            raise ValueError(f"{chosen[1]} must be None if {chosen[0]} is given; got both")
-        if not chosen:
-            return cls("risk", None)
-        kind, value = given[chosen[0]]
-        most = np.inf if kind == "risk" else 1.0
-        checked = as_number(
-            chosen[0], value, minimum=0.0, maximum=most, open_minimum=True, open_maximum=True
-        )
-        return cls(kind, checked)
+    return risk + copies.extra, jackknife(best_ridge(one, judge.n, ridge)[1] for one in others)
 
 
 class _Judge(NamedTuple):
@@ -364,23 +340,6 @@ class _Judge(NamedTuple):
         return curve_of(found, sizes, self.n, "optimal", order, intercept=True, label="predicted")
 
 
-def _best(moments: Moments, n: int, near: float | None = None) -> tuple[float, float]:
-    """Return the best penalty at n labels, within three decades of `near`, and its risk."""
-    if near is None or not 0 < near < np.inf:
-        ridge = moments.optimal_ridge(n, intercept=True)
-    else:
-        # The second order is ten times as fast, and the risk is flat where it is least.
-        ridge = moments.optimal_ridge(n, 2, intercept=True, near=near)
-    return ridge, float(moments.parts(n, ridge, intercept=True).sum())
-
-
-def _jackknife(values: Iterable[float]) -> float:
-    found = np.array(list(values))
-    if found.size < 2 or not np.isfinite(found).all():
-        return float("nan")
-    return float(widened(np.sqrt((found.size - 1) * found.var()), found.size, _GROUPS))
-
-
 def _choose(pilot: _Judge, curve: RiskCurve, left: list[NDArray[Any]]) -> int:
     """Return the largest size, or a smaller one that rows which did not choose it prefer."""
     sizes, largest = curve.sizes, int(curve.sizes[-1])
@@ -395,125 +354,12 @@ def _choose(pilot: _Judge, curve: RiskCurve, left: list[NDArray[Any]]) -> int:
     known = dict(zip(sizes.tolist(), curve.ridges.tolist(), strict=True))
 
     def gain(judge: _Judge, size: int) -> float:
-        risks = [_best(judge.moments(p), pilot.n, known[p])[1] for p in (largest, size)]
+        risks = [best_ridge(judge.moments(p), pilot.n, known[p])[1] for p in (largest, size)]
         return risks[0] - risks[1]
 
     judges = [pilot.without(half) for half in halves]
     favourites = [int(sizes[np.argmin(judge.curve(sizes, 2).risk)]) for judge in judges]
     crossed = [gain(judge, size) for judge, size in zip(judges, favourites[::-1], strict=True)]
-    error = _jackknife(gain(pilot.without(part), best) for part in left)
+    error = jackknife(gain(pilot.without(part), best) for part in left)
     wins = min(crossed) > 0 and np.mean(crossed) > error and gain(pilot, best) > error
     return best if wins else largest
-
-
-Interval = tuple[int | None, int | None]
-
-
-def _needed(
-    goal: _Goal,
-    found: Moments,
-    replicates: list[Moments],
-    total: float,
-    ridge: float,
-    copies: Copies,
-) -> tuple[int | None, Interval, tuple[str, ...]]:
-    """Return the labels that reach the goal, a 90 % interval, and what to say of them."""
-    if goal.value is None:
-        return None, (None, None), ()
-    level = goal.value if goal.kind == "risk" else (1 - goal.value) * (total + copies.extra)
-    shown = f"A risk of {level:.3g}" if goal.kind == "risk" else f"R² = {goal.value:.3g}"
-    guess = total + copies.extra
-    level -= copies.extra
-    # A pilot knows the variance of its labels only roughly.
-    spread = np.array([m.parts(_MOST_LABELS, np.inf, intercept=True).sum() for m in replicates])
-    if level >= total:
-        below = level - _Z90 * np.nan_to_num(_jackknife(spread))
-        most = 2 if below >= total else copies.labels(_labels(found, below, ridge))
-        return 2, (2, most), (f"{shown} is no better than guessing the mean, {guess:.3g}.",)
-    needed = _labels(found, level, ridge)
-    floor = float(np.trace(found.residual_covariance)) + copies.extra
-    if needed is None:
-        least = [float(np.trace(m.residual_covariance)) for m in replicates]
-        low = _labels(found, level + _Z90 * np.nan_to_num(_jackknife(least)), ridge)
-        said = f"{shown} is beyond what more labels can reach: the best head has {floor:.3g}."
-        return None, (copies.labels(low), None), (said,)
-    # What the risk of so many labels may be off by: the curve is flatter the more there are.
-    at = _best(found, needed, ridge)[0]
-    risks = np.array([_best(one, needed, at)[1] for one in replicates])
-    error = np.nan_to_num(_jackknife(risks if goal.kind == "risk" else total * risks / spread))
-    ends = [_labels(found, level + side * _Z90 * error, at) for side in (1, -1)]
-    needed = copies.labels(needed)
-    interval: Interval = (copies.labels(ends[0]), copies.labels(ends[1]))
-    said = f"{shown} needs {needed} labels ({_ninety(interval, 'any number')})."
-    return needed, interval, (said,)
-
-
-def _labels(moments: Moments, level: float, ridge: float) -> int | None:
-    """Return the fewest labels whose risk, at their best penalty, is at most `level`."""
-    count = None
-    for _ in range(2):  # the best penalty hardly depends on n (Theorem 7.1)
-        at = ridge
-
-        def reached(labels: int, lam: float = at) -> bool:
-            return bool(moments.parts(labels, lam, intercept=True).sum() <= level)
-
-        count = _fewest(reached)
-        if count is None:
-            return None
-        ridge = _best(moments, count, ridge)[0]
-    return count
-
-
-def _needed_for_accuracy(
-    target: float, pilot: Pilot, n: int, rng: np.random.Generator
-) -> tuple[int | None, Interval, tuple[str, ...]]:
-    rows = pilot.codes.size
-    grid = np.geomspace(max(4, rows // 8), 50 * rows, 28) * pilot.each
-    grid = np.unique(grid.round().astype(int))
-    accuracy, error, _ = pilot.accuracies([*grid.tolist(), n], None, rng)
-    planned = f"Accuracy with {n} labels {accuracy[-1]:.3f} ± {error[-1]:.2g}."
-    accuracy, error = accuracy[:-1], error[:-1]
-    if target <= pilot.baseline:
-        said = f"Accuracy {target:.3g} is no better than guessing, {pilot.baseline:.3g}."
-        return 2, (2, 2), (planned, said)
-
-    def first(values: FloatArray) -> int | None:
-        best = np.maximum.accumulate(values)
-        reached = np.flatnonzero(best >= target)
-        if not reached.size:
-            return None
-        k = int(reached[0])
-        if k == 0:
-            return int(grid[0])
-        logs = np.interp(target, best[k - 1 : k + 1], np.log(grid[k - 1 : k + 1]))
-        return int(np.ceil(np.exp(logs)))
-
-    needed = first(accuracy)
-    interval = (first(accuracy + _Z90 * error), first(accuracy - _Z90 * error))
-    if needed is None:
-        said = (
-            f"Accuracy {target:.3g} is beyond what {grid[-1]} labels reach: "
-            f"{accuracy[-1]:.3g} ± {error[-1]:.2g}."
-        )
-        return None, interval, (planned, said)
-    said = f"Accuracy {target:.3g} needs {needed} labels ({_ninety(interval, str(grid[-1]))})."
-    return needed, interval, (planned, said)
-
-
-def _ninety(interval: Interval, most: str) -> str:
-    """Return the interval in words, its ends to three digits."""
-    low, high = (None if end is None else int(float(f"{end:.3g}")) for end in interval)
-    return f"90 % interval {low} to {f'more than {most}' if high is None else high}"
-
-
-def _fewest(reached: Callable[[int], bool]) -> int | None:
-    """Return the least n >= 2 with ``reached(n)``, which stays true once it is; None if never."""
-    low, high = 1, 2
-    while not reached(high):
-        if high >= _MOST_LABELS:
-            return None
-        low, high = high, high * 4
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) else (middle, high)
-    return high
