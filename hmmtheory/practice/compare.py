@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hmmtheory._checks import FloatArray, as_count, as_flag, as_rng
+from hmmtheory._checks import FloatArray, as_count, as_flag, as_rng, warn_caller
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.moments import Moments
 from hmmtheory.practice._path import ridge_path
@@ -175,7 +175,8 @@ def compare(
     -----
     UserWarning
         If rows repeat in all representations: the labels of equal rows are averaged, and n labels
-        are as many fewer rows.
+        are as many fewer rows.  If n exceeds the rows, and a representation is wider than half of
+        them.
 
     Examples
     --------
@@ -205,6 +206,7 @@ def compare(
     whose = np.unique(owners(groups, count)[copies.rows], return_inverse=True)[1]
     m = copies.distinct(n)
     pools = {name: pool.of_rows(copies) for name, pool in pools.items()}
+    _warn_of_width(pools, m)
     left = parts(whose, _PARTS, np.random.default_rng(0))
     with one_blas_thread():
         judged = [_risks(pool, m, whose, left) for pool in pools.values()]
@@ -282,20 +284,37 @@ def _risks(
     alone = np.square(y - y.mean(axis=0)).sum(axis=1) * (len(y) / (len(y) - 1)) ** 2
     squares = np.vstack([squares, alone])
 
+    sizes = n, max(len(y) - 1, 2)
+    known: list[float] = []
+
     def risk(kept: NDArray[Any]) -> float:
         means = squares[:, kept].mean(axis=1)
         best = int(np.argmin(means))
         if best == len(squares) - 1:  # the mean alone: no theory is needed
             return float(means[best] * (1 + 1 / n) / (1 + 1 / (len(y) - 1)))
         moments = Moments.from_samples(pool.x[kept], y[kept])
+        if len(known) < len(sizes):
+            known[:] = [moments.optimal_ridge(m, intercept=True) for m in sizes]
+        # Where the risk is least a little more or less ridge does not move it.
+        order = "uniform" if kept.size == len(y) or 0.0 in known else 2
         there, here = (
-            float(moments.parts(m, moments.optimal_ridge(m, intercept=True), intercept=True).sum())
-            for m in (n, max(len(y) - 1, 2))
+            float(moments.parts(m, ridge, order, intercept=True).sum())
+            for m, ridge in zip(sizes, known, strict=True)
         )
         return float(means[best]) * (there / here if here > 0 else 1.0)
 
     every = np.arange(len(y))
-    whole = risk(every)  # says what is wrong with so small a pilot
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return whole, np.array([risk(np.delete(every, part)) for part in left])
+        warnings.simplefilter("ignore")  # said once, of all
+        return risk(every), np.array([risk(np.delete(every, part)) for part in left])
+
+
+def _warn_of_width(pools: Mapping[str, Pool], n: int) -> None:
+    """Say where a pilot of fewer rows than n can't tell what a wide representation will gain."""
+    rows = next(iter(pools.values())).x.shape[0]
+    wide = [name for name, pool in pools.items() if pool.x.shape[1] > (rows - 1) // 2]
+    if n > rows and wide:
+        warn_caller(
+            f"{rows} rows can't judge all directions of {', '.join(map(repr, wide))}: signal in "
+            f"the rest counts as noise, and what {n} labels would gain from it is not seen"
+        )

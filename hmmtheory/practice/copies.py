@@ -22,6 +22,8 @@ from hmmtheory.practice.classes import as_classes
 FEW_GROUPS = 10
 #: With more different rows than this share, equal ones are left as they are.
 _RARE = 0.9
+#: So large a share of rows must have another nearby.
+_SOME = (1 - _RARE) / 2
 #: Copies are nearer than this part of the distance to the k-th neighbour, and near enough that
 #: rows of so many dimensions have one in a hundred so near by chance.  Half of the k neighbours
 #: must be no copies, so that more and more are tried.
@@ -83,7 +85,11 @@ def _nearly_equal(x: FloatArray) -> NDArray[Any] | None:
     x = (x[:, varies] - x[:, varies].mean(axis=0)) / spread[varies]
     squares = np.square(x).sum(axis=1)
     some = np.random.default_rng(0).permutation(rows)[:_SAMPLE]
-    k, ratio = _reach(_nearest(_squared(x, squares, some), rows // 2))
+    squared, most = _squared(x, squares, some), rows // 2
+    far = np.partition(squared, most - 1, axis=1)[:, most - 1]
+    if np.mean(squared.min(axis=1) < _NEAR**2 * far) < _SOME:
+        return None  # not even beside the farthest that would be looked at
+    k, ratio = _reach(_nearest(squared, most))
     if not ratio:
         return None
     step = max(1, _BLOCK // rows)
@@ -110,7 +116,7 @@ def _reach(near: FloatArray) -> tuple[int, float]:
         half = np.maximum(near[:, k // 2 - 1], 1e-300)
         grown = float(np.log(np.median(np.maximum(near[:, k - 1], 1e-300) / half)))
         ratio = min(_NEAR, (_CHANCE / k) ** (grown / np.log(2)))
-        if np.mean(near[:, 0] < ratio * near[:, k - 1]) >= (1 - _RARE) / 2 and ratio > _ROUNDED:
+        if np.mean(near[:, 0] < ratio * near[:, k - 1]) >= _SOME and ratio > _ROUNDED:
             return k, ratio
         if k == most:
             return k, 0.0
