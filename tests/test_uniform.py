@@ -496,3 +496,27 @@ def test_what_no_head_sees_is_noise_however_long_another_direction_is(order: Any
         assert_allclose(found.bias[1:] / (far * small), 1.0 + found.variance, rtol=1e-5)
         found = risk_factors(np.append(far, small), n, far * lam, order=order)
         assert_allclose(found.bias[1:] / small, 1.0 + found.variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("n", "large", "small", "tail", "lam"),
+    [(12, 11, 24, 1e-4, 2.4e-4), (20, 19, 20, 1e-5, 2e-5), (20, 20, 20, 1e-5, 2e-4)],
+)
+def test_a_wide_gap_at_the_threshold_is_said(
+    n: int, large: int, small: int, tail: float, lam: float
+) -> None:
+    t, m = np.array([1.0, tail]), np.array([large, small])
+    said = risk_factors(t, n, lam, m).variance
+    rng, root = np.random.default_rng(n), np.sqrt(np.repeat(t, m))
+    found = []
+    for _ in range(400):
+        x = rng.standard_normal((n, large + small)) * root
+        head = np.linalg.solve(x @ x.T + lam * np.eye(n), x)  # (n, p): its transpose is the head
+        found.append(np.square(head * root).sum())
+    error = uniform_error(t, n, lam, m)
+    assert error >= 0.5
+    off = abs(said / np.mean(found) - 1)
+    assert off < 1.3 * error + 4 * np.std(found) / np.mean(found) / 20
+    # Not where no eigenvalues are so far apart, or the gap is elsewhere.
+    assert uniform_error(t, n, lam, m - [5, 0]) < 0.3
+    assert uniform_error(np.array([1.0, 0.1]), n, lam, m) < 0.5
