@@ -185,6 +185,11 @@ class Moments:
                 )
             scales = as_array("row_scales", self.row_scales)
             residuals = as_array("residuals", self.residuals)
+            if scales.ndim != 1 or (scales < 0).any() or not scales.any():
+                raise ValueError(
+                    "row_scales must be a vector of non-negative numbers, some of them positive; "
+                    f"got shape {scales.shape}"
+                )
             if residuals.shape != (scales.size, q, q):
                 raise ValueError(
                     f"residuals must have shape {(scales.size, q, q)}; got {residuals.shape}"

@@ -71,7 +71,8 @@ def predict_risk(
         :math:`\lambda \ge 0`, scikit-learn's ``alpha``, or the best for each size.
     order : {"given", "variance", "random"}
         Which features a head of size p sees: the first p, the first p principal components of
-        all rows, or the first p after a shuffle.
+        all rows, or the first p after a shuffle.  Components vary most on the very rows that judge
+        them: with few rows, and none unlabelled, sizes next to n look better than they are.
     rows : {"elliptical", "gaussian"}
         Whether unequal row scales are taken into account (:func:`.elliptical_factors`).
     intercept : bool
@@ -84,7 +85,9 @@ def predict_risk(
         Shuffles the features if ``order="random"``.
     groups : array_like, shape (N,), optional
         Whose row it is: the head will be judged on people it has not seen, and what one person's
-        rows have in common beyond the features counts as noise.
+        rows have in common beyond the features counts as noise.  The n labels count as rows of
+        different people (or, with n = N, of these): from few people they are worth fewer, as
+        :func:`.resample_risk_curve` shows.
 
     Returns
     -------

@@ -161,7 +161,7 @@ def recommend(
         Groups the rows, and shuffles the features if ``order="random"``.
     groups : array_like, shape (N,), optional
         Whose row it is: the head will be judged on people it has not seen, and the rows of one
-        are left out together.
+        are left out together.  The n labels count as rows of different people.
 
     Returns
     -------
