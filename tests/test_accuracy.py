@@ -251,7 +251,8 @@ def test_a_few_labels_are_few(n: int) -> None:
         return rng.standard_normal((count, 8)) + 0.8 * (kind == "cat")[:, None], kind
 
     said = predict_accuracy(*draw(300), n)
-    fresh, right = draw(3000), []
+    fresh = draw(3000)
+    right: list[float] = []
     while len(right) < 150:
         x, kind = draw(n)
         if len(set(kind)) == 2:
