@@ -146,6 +146,7 @@ def test_a_decomposition_that_does_not_converge_is_done_again(
     assert_allclose(fit_head(x, x[:, :1]), np.eye(9)[:, :1], atol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:.*can't judge")
 @pytest.mark.parametrize(("rows", "p"), [(12, 20), (30, 60), (40, 40), (60, 20)])
 @pytest.mark.parametrize("shift", [100.0, 1e4, 1e8])
 def test_where_features_lie_does_not_matter(rows: int, p: int, shift: float) -> None:

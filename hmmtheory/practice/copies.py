@@ -163,8 +163,9 @@ def effective(codes: NDArray[Any]) -> float:
 
     Examples
     --------
-    >>> effective(np.repeat(np.arange(20), 5)), round(effective(np.repeat([0, 1, 2], [98, 1, 1])))
-    (20.0, 1)
+    >>> sizes = [5] * 20, [98, 1, 1]
+    >>> [round(effective(np.repeat(np.arange(len(one)), one)), 2) for one in sizes]
+    [20.0, 1.04]
     """
     return float(1.0 / np.square(np.bincount(codes) / codes.size).sum())
 
