@@ -165,13 +165,11 @@ def as_column(name: str, value: Any) -> NDArray[Any]:
 def as_matrix(name: str, value: ArrayLike, shape: tuple[int | None, int | None]) -> FloatArray:
     """Return `value` as a read-only float64 matrix; ``None`` in `shape` means any length."""
     matrix = as_array(name, value)
-    wanted = tuple("any" if length is None else length for length in shape)
+    wanted = ", ".join("any" if length is None else str(length) for length in shape)
     if matrix.ndim != 2 or any(
         w is not None and w != g for w, g in zip(shape, matrix.shape, strict=True)
     ):
-        raise ValueError(
-            f"{name} must have shape ({', '.join(map(str, wanted))}); got {matrix.shape}"
-        )
+        raise ValueError(f"{name} must have shape ({wanted}); got {matrix.shape}")
     matrix.flags.writeable = False
     return matrix
 
@@ -205,8 +203,9 @@ def check_order(name: str, labels: Any, features: Any) -> None:
     """Refuse labels whose row index is that of the features in another order."""
     there: Any = getattr(features, "index", None)
     here: Any = getattr(labels, "index", None)
-    known = hasattr(there, "equals") and hasattr(here, "equals") and len(there) == len(here)
-    if known and not there.equals(here) and here.is_unique and there.isin(here).all():
+    if not (hasattr(there, "equals") and hasattr(here, "equals")) or there.equals(here):
+        return
+    if there.is_unique and here.is_unique and len(there) == len(here) and there.isin(here).all():
         raise ValueError(
             f"{name} must have the rows of features in the same order, take .loc[features.index]; "
             "got the same index in another order"

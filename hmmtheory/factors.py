@@ -269,13 +269,7 @@ def elliptical_factors(
     n = as_count("n_samples", n_samples)
     lam = np.array([as_ridge(ridge)])
     order = as_order(order)
-    tau = as_array("row_scales", row_scales)
-    if tau.ndim != 1 or (tau < 0).any() or not tau.any():
-        raise ValueError(
-            "row_scales must be a vector of non-negative numbers, some of them positive; "
-            f"got shape {tau.shape}"
-        )
-    bias, variance = elliptical_factors_of(t, n, tau, lam, order)
+    bias, variance = elliptical_factors_of(t, n, as_row_scales(row_scales), lam, order)
     return EllipticalFactors(bias[0], variance[0])
 
 
@@ -441,6 +435,17 @@ def _checked_spectrum(
             f"got {shown(multiplicities)}"
         )
     return t, m
+
+
+def as_row_scales(value: Any) -> FloatArray:
+    """Return scales of rows as a vector."""
+    tau = as_array("row_scales", value)
+    if tau.ndim != 1 or (tau < 0).any() or not tau.any():
+        raise ValueError(
+            "row_scales must be a vector of non-negative numbers, some of them positive; "
+            f"got shape {tau.shape}"
+        )
+    return tau
 
 
 def as_ridge(value: Any) -> float:

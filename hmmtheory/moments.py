@@ -30,6 +30,7 @@ from hmmtheory._checks import (
 from hmmtheory._search import minimise_over_ridge, nearby_ridge, ridge_within
 from hmmtheory.factors import (
     as_ridge,
+    as_row_scales,
     effective_ridge,
     elliptical_factors_of,
     factors_of,
@@ -183,13 +184,8 @@ class Moments:
                 raise ValueError(
                     "row_scales must be None where there are multiplicities or kurtosis; got some"
                 )
-            scales = as_array("row_scales", self.row_scales)
+            scales = as_row_scales(self.row_scales)
             residuals = as_array("residuals", self.residuals)
-            if scales.ndim != 1 or (scales < 0).any() or not scales.any():
-                raise ValueError(
-                    "row_scales must be a vector of non-negative numbers, some of them positive; "
-                    f"got shape {scales.shape}"
-                )
             if residuals.shape != (scales.size, q, q):
                 raise ValueError(
                     f"residuals must have shape {(scales.size, q, q)}; got {residuals.shape}"

@@ -151,6 +151,7 @@ def test_a_wrong_file_is_answered_with_its_place(folder: Path, capsys: Any) -> N
     hole = X.copy()
     hole[5, 2] = np.nan
     np.save(folder / "hole.npy", hole)
+    np.save(folder / "cube.npy", np.stack([hole, hole], axis=2))
     FRAME.to_csv(folder / "semicolons.csv", sep=";", index=False)
     cases: list[tuple[list[object], str]] = [
         ([change(folder, 16, "c", "n/k"), "--label", "price"], r"row 17, column 'c' .* 'n/k'"),
@@ -170,6 +171,7 @@ def test_a_wrong_file_is_answered_with_its_place(folder: Path, capsys: Any) -> N
         ([folder / "objects.npy", folder / "y.npy"], "objects.npy"),
         ([folder / "x.npy", folder / "short.npy"], "must have the 90 rows of .*; got 89"),
         ([folder / "x.npy", folder / "y.npy", "--labels", 1], "n_samples must be"),
+        ([folder / "cube.npy", folder / "y.npy"], "features must be finite; got 2 NaN"),
         ([folder / "hole.npy", folder / "y.npy"], "hole.npy: row 6, column 2 must be a number"),
         ([folder / "semicolons.csv", folder / "y.npy"], "commas between its columns; got 'a;b"),
         ([folder / "t.csv", folder / "t.csv", "--label", "price"], "'price' is in .*, too"),

@@ -10,7 +10,7 @@ import numpy as np
 from hmmtheory._checks import FloatArray, as_number
 from hmmtheory.moments import Moments
 from hmmtheory.practice.accuracy import Pilot
-from hmmtheory.practice.copies import Copies, widened
+from hmmtheory.practice.copies import Copies, jackknife
 
 #: Parts of the rows that the jackknife leaves out in turn.
 PARTS = 20
@@ -56,11 +56,11 @@ def best_ridge(moments: Moments, n: int, near: float | None = None) -> tuple[flo
     return ridge, float(moments.parts(n, ridge, intercept=True).sum())
 
 
-def jackknife(values: Iterable[float]) -> float:
+def error_of(values: Iterable[float]) -> float:
+    """Return the standard error of a number from what it is without each part; NaN if unknown."""
     found = np.array(list(values))
-    if found.size < 2 or not np.isfinite(found).all():
-        return float("nan")
-    return float(widened(np.sqrt((found.size - 1) * found.var()), found.size, PARTS))
+    known = found.size > 1 and bool(np.isfinite(found).all())
+    return float(jackknife(found, PARTS)) if known else float("nan")
 
 
 Interval = tuple[int | None, int | None]
@@ -85,14 +85,14 @@ def labels_for_risk(
     # A pilot knows the variance of its labels only roughly.
     spread = np.array([m.parts(_MOST_LABELS, np.inf, intercept=True).sum() for m in replicates])
     if level >= total:
-        below = level - _Z90 * np.nan_to_num(jackknife(spread))
+        below = level - _Z90 * np.nan_to_num(error_of(spread))
         most = 2 if below >= total else copies.labels(_labels(found, below, ridge))
         return 2, (2, most), (f"{shown} is no better than guessing the mean, {guess:.3g}.",)
     needed = _labels(found, level, ridge)
     floor = float(np.trace(found.residual_covariance)) + copies.extra
     if needed is None:
         least = [float(np.trace(m.residual_covariance)) for m in replicates]
-        low = _labels(found, level + _Z90 * np.nan_to_num(jackknife(least)), ridge)
+        low = _labels(found, level + _Z90 * np.nan_to_num(error_of(least)), ridge)
         said = f"{shown} is beyond what more labels can reach: the best head has {floor:.3g}."
         if found.pilot is not None and found.eigenvalues.size > (found.pilot - 1) // 2:
             said = (
@@ -103,7 +103,7 @@ def labels_for_risk(
     # What the risk of so many labels may be off by: the curve is flatter the more there are.
     at = best_ridge(found, needed, ridge)[0]
     risks = np.array([best_ridge(one, needed, at)[1] for one in replicates])
-    error = np.nan_to_num(jackknife(risks if goal.kind == "risk" else total * risks / spread))
+    error = np.nan_to_num(error_of(risks if goal.kind == "risk" else total * risks / spread))
     ends = [_labels(found, level + side * _Z90 * error, at) for side in (1, -1)]
     needed = copies.labels(needed)
     interval: Interval = (copies.labels(ends[0]), copies.labels(ends[1]))
@@ -130,6 +130,7 @@ def _labels(moments: Moments, level: float, ridge: float) -> int | None:
 def labels_for_accuracy(
     target: float, pilot: Pilot, n: int, rng: np.random.Generator
 ) -> tuple[int | None, Interval, tuple[str, ...]]:
+    """Return the same for an accuracy, from forecasts at sizes between 4 and 50 times the rows."""
     rows = pilot.codes.size
     grid = np.geomspace(4, 50 * rows, 36) * pilot.each
     grid = np.unique(grid.round().astype(int))

@@ -21,7 +21,7 @@ from hmmtheory._checks import (
 from hmmtheory._linalg import column_lengths
 from hmmtheory.practice._path import RidgePath, ridge_path
 from hmmtheory.practice.classes import as_classes, one_hot
-from hmmtheory.practice.copies import one_of_each, owners, parts, places, warn_of_copies, widened
+from hmmtheory.practice.copies import jackknife, one_of_each, owners, parts, places, warn_of_copies
 
 #: Points of the path with more degrees of freedom than this share of the rows are not trusted.
 _TRUSTED = 0.3
@@ -35,6 +35,7 @@ _SMOOTH = 0.6
 _CHANCE = 2.0
 #: The least standard error.
 _FLOOR = 0.01
+#: Parts of the rows that the jackknife leaves out in turn.
 _GROUPS = 10
 #: Fewer groups leave no others to judge by.
 _LEAST = 4
@@ -214,7 +215,7 @@ class Pilot(NamedTuple):
         if ridge is None:
             moved = _moved(found, whole[-1] @ weights, self.left_out() @ weights, rows)
         errors = [
-            widened(np.sqrt((len(left) - 1) * (some @ shares).var(axis=0)), len(left), _GROUPS),
+            jackknife(some @ shares, _GROUPS),
             # The shares of the classes are those of so many rows.
             np.sqrt(np.maximum(by_class**2 @ shares - found[:, 0] ** 2, 0.0) / rows),
             np.abs(moved - found)[:, 0] / 2,
@@ -279,7 +280,7 @@ def _hits(
     onehot, owner = one_hot(codes, k), pilot._owner()
     path = ridge_path(x, onehot, top=1.0 if ridge is None else 4.0, owner=owner)
     far = path
-    if ridge is None and path.df2[-1] > _MANY * (min(sizes) - 1):  # a few labels bear no less ridge
+    if ridge is None and path.df2[-1] > _MANY * (min(sizes) - 1):  # few labels need more ridge
         far = ridge_path(x, onehot, top=4.0, owner=owner)
     found = np.empty((len(sizes), k))
     for i, n in enumerate(sizes):

@@ -184,6 +184,18 @@ def widened(error: Any, parts_left: float, usual: int) -> Any:
     return error * float(stdtrit(few - 1, 0.975) / stdtrit(usual - 1, 0.975))
 
 
+def jackknife(replicates: Any, usual: int) -> Any:
+    """Return the standard error of what each part of the rows was left out of (m, ...).
+
+    Examples
+    --------
+    >>> round(float(jackknife([1.0, 2.0, 3.0], 3)), 3)
+    1.155
+    """
+    many = len(replicates)
+    return widened(np.sqrt((many - 1) * np.var(replicates, axis=0)), many, usual)
+
+
 def parts(owner: NDArray[Any], count: int, rng: np.random.Generator) -> list[NDArray[Any]]:
     """Return the rows of each part that is left out; what has one owner stays together.
 

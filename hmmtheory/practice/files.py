@@ -177,7 +177,7 @@ def as_numbers(table: Any, place: str) -> Any:
     ValueError: people.csv: row 2, column 'age' must be a number; got '?'
     """
     if not isinstance(table, pd.DataFrame):
-        if table.dtype.kind == "f" and not np.isfinite(table).all():
+        if table.dtype.kind == "f" and table.ndim == 2 and not np.isfinite(table).all():
             row, column = np.argwhere(~np.isfinite(table))[0]
             got = table[row, column]
             raise ValueError(f"{place}: row {row + 1}, column {column} must be a number; got {got}")

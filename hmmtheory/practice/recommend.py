@@ -25,7 +25,7 @@ from hmmtheory.practice._labels import (
     PARTS,
     Goal,
     best_ridge,
-    jackknife,
+    error_of,
     labels_for_accuracy,
     labels_for_risk,
 )
@@ -225,7 +225,7 @@ def recommend(
         size=size,
         ridge=own,
         risk=risk + copies.extra,
-        standard_error=jackknife(risks),
+        standard_error=error_of(risks),
         baseline=float(empty.parts(pilot.n, intercept=True).sum()) + copies.extra,
         floor=float(np.trace(found.residual_covariance)) + copies.extra,
         label_variance=float(np.trace(empty.residual_covariance)) + copies.extra,
@@ -311,7 +311,7 @@ def forecast(
     ridge, risk = best_ridge(judge.moments(size), judge.n)
     left = parts(owner, PARTS, as_rng(rng))
     others = (judge.without(part).moments(size) for part in left)
-    return risk + copies.extra, jackknife(best_ridge(one, judge.n, ridge)[1] for one in others)
+    return risk + copies.extra, error_of(best_ridge(one, judge.n, ridge)[1] for one in others)
 
 
 class _Judge(NamedTuple):
@@ -360,6 +360,6 @@ def _choose(pilot: _Judge, curve: RiskCurve, left: list[NDArray[Any]]) -> int:
     judges = [pilot.without(half) for half in halves]
     favourites = [int(sizes[np.argmin(judge.curve(sizes, 2).risk)]) for judge in judges]
     crossed = [gain(judge, size) for judge, size in zip(judges, favourites[::-1], strict=True)]
-    error = jackknife(gain(pilot.without(part), best) for part in left)
+    error = error_of(gain(pilot.without(part), best) for part in left)
     wins = min(crossed) > 0 and np.mean(crossed) > error and gain(pilot, best) > error
     return best if wins else largest
