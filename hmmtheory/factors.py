@@ -95,7 +95,7 @@ def risk_factors(
     >>> bias.round(6).tolist(), round(variance, 6)
     ([1.047619], 1.0)
     """
-    t, m = _checked_spectrum(eigenvalues, multiplicities)
+    t, m = as_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)
     lam = np.array([as_ridge(ridge)])
     order = as_order(order)
@@ -184,7 +184,7 @@ def uniform_error(
     >>> round(uniform_error([1.0, 0.01], 20, multiplicities=[20, 5]), 3)
     0.061
     """
-    t, m = _checked_spectrum(eigenvalues, multiplicities)
+    t, m = as_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)
     lam = _beside(np.array([as_ridge(ridge)]), t)
     scale = float(t.max(initial=0.0))
@@ -265,7 +265,7 @@ def elliptical_factors(
     >>> found.variance.round(4).tolist()
     [0.0323, 0.2062]
     """
-    t, _ = _checked_spectrum(eigenvalues, None)
+    t, _ = as_spectrum(eigenvalues, None)
     n = as_count("n_samples", n_samples)
     lam = np.array([as_ridge(ridge)])
     order = as_order(order)
@@ -391,7 +391,7 @@ def effective_ridge(
     >>> round(effective_ridge([1.0], n_samples=10, multiplicities=[30]), 12)
     2.0
     """
-    t, m = _checked_spectrum(eigenvalues, multiplicities)
+    t, m = as_spectrum(eigenvalues, multiplicities)
     n = as_count("n_samples", n_samples)
     lam = as_number("ridge", ridge, minimum=0.0)
     scale = float(t.max(initial=0.0)) or 1.0
@@ -418,9 +418,10 @@ def _kappa(t: FloatArray, m: FloatArray, n: int, lam: FloatArray) -> FloatArray:
     return kappa
 
 
-def _checked_spectrum(
+def as_spectrum(
     eigenvalues: ArrayLike, multiplicities: ArrayLike | None
 ) -> tuple[FloatArray, FloatArray]:
+    """Return eigenvalues and how often each occurs."""
     t = as_array("eigenvalues", eigenvalues)
     least, most = LARGEST**-2, LARGEST**2
     if t.ndim != 1 or (t < least).any() or (t > most).any():
@@ -429,10 +430,10 @@ def _checked_spectrum(
             f"got {shown(eigenvalues)}"
         )
     m = np.ones_like(t) if multiplicities is None else as_array("multiplicities", multiplicities)
-    if m.shape != t.shape or (m < 1e-9).any() or (m > 2.0**53).any():
+    if m.shape != t.shape or (m < 1e-9).any() or (m > 2.0**53).any() or (m.size and m.sum() < 1.0):
         raise ValueError(
-            f"multiplicities must be {t.size} numbers between 1e-9 and 2**53; "
-            f"got {shown(multiplicities)}"
+            f"multiplicities must be {t.size} numbers between 1e-9 and 2**53 that add up to one "
+            f"or more; got {shown(multiplicities)}"
         )
     return t, m
 

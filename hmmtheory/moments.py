@@ -19,6 +19,7 @@ from hmmtheory._checks import (
     FloatArray,
     as_array,
     as_count,
+    as_covariance,
     as_flag,
     as_matrix,
     as_number,
@@ -31,6 +32,7 @@ from hmmtheory._search import minimise_over_ridge, nearby_ridge, ridge_within
 from hmmtheory.factors import (
     as_ridge,
     as_row_scales,
+    as_spectrum,
     effective_ridge,
     elliptical_factors_of,
     factors_of,
@@ -131,9 +133,9 @@ class Moments:
     Raises
     ------
     ValueError
-        If shapes don't agree, a number is not finite or out of range, one of `row_scales` and
-        `residuals` is missing, or row scales come with multiplicities or kurtosis, for which
-        there is no formula.
+        If shapes don't agree, a number is not finite or out of range, a covariance is none, one
+        of `row_scales` and `residuals` is missing, or row scales come with multiplicities or
+        kurtosis, for which there is no formula.
 
     Examples
     --------
@@ -165,17 +167,17 @@ class Moments:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        t = as_array("eigenvalues", self.eigenvalues)
-        omega = as_matrix("residual_covariance", self.residual_covariance, (None, None))
+        t, m = as_spectrum(self.eigenvalues, self.multiplicities)
+        omega = as_covariance("residual_covariance", self.residual_covariance)
         q = omega.shape[0]
         given: dict[str, Any] = {
             "eigenvalues": t,
             "head": as_matrix("head", self.head, (t.size, q)),
-            "residual_covariance": as_matrix("residual_covariance", omega, (q, q)),
+            "residual_covariance": omega,
             "kurtosis": as_number("kurtosis", self.kurtosis, minimum=-2.0),
         }
         if self.multiplicities is not None:
-            given["multiplicities"] = as_array("multiplicities", self.multiplicities)
+            given["multiplicities"] = m
         if (self.row_scales is None) != (self.residuals is None):
             missing = "row_scales" if self.row_scales is None else "residuals"
             raise ValueError(f"{missing} must come with its twin; got None")
@@ -190,6 +192,8 @@ class Moments:
                 raise ValueError(
                     f"residuals must have shape {(scales.size, q, q)}; got {residuals.shape}"
                 )
+            for group in residuals:
+                as_covariance("residuals", group)
             given |= {"row_scales": scales, "residuals": residuals}
         if self.pilot is not None:
             given["pilot"] = as_count("pilot", self.pilot)

@@ -259,6 +259,16 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
         price_of_features,
         {"moments": [MOMENTS, MOMENTS], "n_samples": 9, "ridge": 0.1, "order": 2},
     ),
+    "Moments": (
+        Moments,
+        {"eigenvalues": [2.0, 1.0], "head": EYE, "residual_covariance": EYE,
+         "multiplicities": [1.0, 2.0], "kurtosis": 0.0, "pilot": 9},
+    ),
+    "Moments.of_unequal_rows": (
+        Moments,
+        {"eigenvalues": [2.0, 1.0], "head": EYE, "residual_covariance": EYE,
+         "row_scales": [1.0, 2.0], "residuals": np.array([EYE, EYE])},
+    ),
     "cross_validation_scores": (
         cross_validation_scores,
         {"features": np.eye(3, 2), "responses": np.ones((3, 1)), "ridges": [0.1, 1.0],
