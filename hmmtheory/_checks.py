@@ -275,38 +275,6 @@ def as_unlabelled(value: Any, features: Any) -> FloatArray:
     return as_table("unlabelled", value, (None, width))
 
 
-def as_covariance(name: str, value: ArrayLike, size: int | None = None) -> FloatArray:
-    """Return `value` as a symmetric positive semidefinite matrix (size, size)."""
-    matrix = as_matrix(name, value, (size, size))
-    if matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"{name} must be square; got shape {matrix.shape}")
-    variances = np.abs(np.diag(matrix))
-    if ((variances > LARGEST**2) | ((variances > 0) & (variances < LARGEST**-2))).any():
-        raise ValueError(
-            f"{name} must have variances between {LARGEST**-2:g} and {LARGEST**2:g}; got "
-            f"{variances.min():.3g} to {variances.max():.3g}"
-        )
-    # Each entry in units of its row and column, so that no unit hides what is wrong elsewhere.
-    own = np.sqrt(variances)
-    units = np.outer(own, own)
-    gap = np.abs(matrix - matrix.T)
-    if (gap > 1e-8 * np.maximum(units, 1e-8 * np.abs(matrix))).any():
-        raise ValueError(
-            f"{name} must be symmetric; it differs from its transpose by {gap.max():.3g}"
-        )
-    symmetric = 0.5 * (matrix + matrix.T)
-    correlation = np.divide(symmetric, units, out=np.zeros_like(symmetric), where=units > 0)
-    smallest = float(np.linalg.eigvalsh(correlation).min(initial=0.0))
-    if smallest < -1e-8 or (np.diag(matrix) < 0).any() or (symmetric[units == 0] != 0).any():
-        least = float(np.linalg.eigvalsh(symmetric).min(initial=0.0))
-        raise ValueError(
-            f"{name} must be positive semidefinite; its smallest eigenvalue is {least:.3g}, that "
-            f"of its correlations {smallest:.3g}"
-        )
-    symmetric.flags.writeable = False
-    return symmetric
-
-
 def as_number(
     name: str,
     value: Any,

@@ -11,10 +11,10 @@ import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
-from hmmtheory._checks import FloatArray
+from hmmtheory._checks import LARGEST, FloatArray, as_matrix
 
 _EPS = float(np.finfo(np.float64).eps)
 #: Eigenvalues of a covariance of rounded numbers (unit diagonal) below this fraction of the
@@ -64,6 +64,45 @@ def thin_svd(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     except linalg.LinAlgError:
         u, s, vt = linalg.svd(x, full_matrices=False, check_finite=False, lapack_driver="gesvd")
     return u, s, vt
+
+
+def as_covariance(name: str, value: ArrayLike) -> FloatArray:
+    """Return `value` as a symmetric positive semidefinite matrix."""
+    matrix = as_matrix(name, value, (None, None))
+    if matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f"{name} must be square; got shape {matrix.shape}")
+    return as_covariances(name, matrix)
+
+
+def as_covariances(name: str, matrix: FloatArray) -> FloatArray:
+    """Return square matrices (..., q, q) if all are symmetric positive semidefinite."""
+    diagonal = np.diagonal(matrix, axis1=-2, axis2=-1)
+    variances = np.abs(diagonal)
+    if ((variances > LARGEST**2) | ((variances > 0) & (variances < LARGEST**-2))).any():
+        raise ValueError(
+            f"{name} must have variances between {LARGEST**-2:g} and {LARGEST**2:g}; got "
+            f"{variances.min():.3g} to {variances.max():.3g}"
+        )
+    # Each entry in units of its row and column, so that no unit hides what is wrong elsewhere.
+    own = np.sqrt(variances)
+    units = own[..., :, None] * own[..., None, :]
+    transposed = np.swapaxes(matrix, -1, -2)
+    gap = np.abs(matrix - transposed)
+    if (gap > COVARIANCE_SLACK * np.maximum(units, COVARIANCE_SLACK * np.abs(matrix))).any():
+        raise ValueError(
+            f"{name} must be symmetric; it differs from its transpose by {gap.max():.3g}"
+        )
+    symmetric = 0.5 * (matrix + transposed)
+    correlation = np.divide(symmetric, units, out=np.zeros_like(symmetric), where=units > 0)
+    smallest = float(np.linalg.eigvalsh(correlation).min(initial=0.0))
+    if smallest < -COVARIANCE_SLACK or (diagonal < 0).any() or (symmetric[units == 0] != 0).any():
+        least = float(np.linalg.eigvalsh(symmetric).min(initial=0.0))
+        raise ValueError(
+            f"{name} must be positive semidefinite; its smallest eigenvalue is {least:.3g}, that "
+            f"of its correlations {smallest:.3g}"
+        )
+    symmetric.flags.writeable = False
+    return symmetric
 
 
 def column_lengths(x: FloatArray) -> FloatArray:

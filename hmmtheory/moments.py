@@ -19,7 +19,6 @@ from hmmtheory._checks import (
     FloatArray,
     as_array,
     as_count,
-    as_covariance,
     as_flag,
     as_matrix,
     as_number,
@@ -28,6 +27,7 @@ from hmmtheory._checks import (
     as_rows,
     shown,
 )
+from hmmtheory._linalg import as_covariance, as_covariances
 from hmmtheory._search import minimise_over_ridge, nearby_ridge, ridge_within
 from hmmtheory.factors import (
     as_ridge,
@@ -192,9 +192,7 @@ class Moments:
                 raise ValueError(
                     f"residuals must have shape {(scales.size, q, q)}; got {residuals.shape}"
                 )
-            for group in residuals:
-                as_covariance("residuals", group)
-            given |= {"row_scales": scales, "residuals": residuals}
+            given |= {"row_scales": scales, "residuals": as_covariances("residuals", residuals)}
         if self.pilot is not None:
             given["pilot"] = as_count("pilot", self.pilot)
         for name, value in given.items():

@@ -14,14 +14,13 @@ from hmmtheory._checks import (
     FloatArray,
     as_a,
     as_count,
-    as_covariance,
     as_flag,
     as_matrix,
     as_rows,
     as_table,
     warn_caller,
 )
-from hmmtheory._linalg import covariance_spectrum
+from hmmtheory._linalg import as_covariance, covariance_spectrum
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM
 from hmmtheory.moments import Moments

@@ -86,6 +86,9 @@ def _nearly_equal(x: FloatArray) -> NDArray[Any] | None:
     squares = np.square(x).sum(axis=1)
     some = np.random.default_rng(0).permutation(rows)[:_SAMPLE]
     squared, most = _squared(x, squares, some), rows // 2
+    farthest = np.square(np.sqrt(squares[some]) + np.sqrt(squares.max()))
+    if np.mean(squared.min(axis=1) < _NEAR**2 * farthest) < _SOME:
+        return None  # without sorting a distance
     far = np.partition(squared, most - 1, axis=1)[:, most - 1]
     if np.mean(squared.min(axis=1) < _NEAR**2 * far) < _SOME:
         return None  # not even beside the farthest that would be looked at
