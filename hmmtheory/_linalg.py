@@ -74,10 +74,12 @@ def as_covariance(name: str, value: ArrayLike) -> FloatArray:
     return as_covariances(name, matrix)
 
 
-def as_covariances(name: str, matrix: FloatArray) -> FloatArray:
-    """Return square matrices (..., q, q) if all are symmetric positive semidefinite."""
-    diagonal = np.diagonal(matrix, axis1=-2, axis2=-1)
-    variances = np.abs(diagonal)
+def as_covariances(name: str, matrix: FloatArray, beside: ArrayLike = 0.0) -> FloatArray:
+    """Return square matrices (..., q, q) if all are symmetric positive semidefinite.
+
+    What is left of variances from which those `beside` them were taken may be off by rounding.
+    """
+    variances = np.abs(np.diagonal(matrix, axis1=-2, axis2=-1)) + np.asarray(beside)
     if ((variances > LARGEST**2) | ((variances > 0) & (variances < LARGEST**-2))).any():
         raise ValueError(
             f"{name} must have variances between {LARGEST**-2:g} and {LARGEST**2:g}; got "
@@ -95,7 +97,7 @@ def as_covariances(name: str, matrix: FloatArray) -> FloatArray:
     symmetric = 0.5 * (matrix + transposed)
     correlation = np.divide(symmetric, units, out=np.zeros_like(symmetric), where=units > 0)
     smallest = float(np.linalg.eigvalsh(correlation).min(initial=0.0))
-    if smallest < -COVARIANCE_SLACK or (diagonal < 0).any() or (symmetric[units == 0] != 0).any():
+    if smallest < -COVARIANCE_SLACK or (symmetric[units == 0] != 0).any():
         least = float(np.linalg.eigvalsh(symmetric).min(initial=0.0))
         raise ValueError(
             f"{name} must be positive semidefinite; its smallest eigenvalue is {least:.3g}, that "

@@ -27,7 +27,7 @@ from hmmtheory._checks import (
     as_rows,
     shown,
 )
-from hmmtheory._linalg import as_covariance, as_covariances
+from hmmtheory._linalg import as_covariances
 from hmmtheory._search import minimise_over_ridge, nearby_ridge, ridge_within
 from hmmtheory.factors import (
     as_ridge,
@@ -168,12 +168,15 @@ class Moments:
 
     def __post_init__(self) -> None:
         t, m = as_spectrum(self.eigenvalues, self.multiplicities)
-        omega = as_covariance("residual_covariance", self.residual_covariance)
+        omega = as_matrix("residual_covariance", self.residual_covariance, (None, None))
         q = omega.shape[0]
+        omega = as_matrix("residual_covariance", omega, (q, q))
+        head = as_matrix("head", self.head, (t.size, q))
+        told = (m * t) @ np.square(head)
         given: dict[str, Any] = {
             "eigenvalues": t,
-            "head": as_matrix("head", self.head, (t.size, q)),
-            "residual_covariance": omega,
+            "head": head,
+            "residual_covariance": as_covariances("residual_covariance", omega, told),
             "kurtosis": as_number("kurtosis", self.kurtosis, minimum=-2.0),
         }
         if self.multiplicities is not None:
@@ -192,7 +195,10 @@ class Moments:
                 raise ValueError(
                     f"residuals must have shape {(scales.size, q, q)}; got {residuals.shape}"
                 )
-            given |= {"row_scales": scales, "residuals": as_covariances("residuals", residuals)}
+            given |= {
+                "row_scales": scales,
+                "residuals": as_covariances("residuals", residuals, told),
+            }
         if self.pilot is not None:
             given["pilot"] = as_count("pilot", self.pilot)
         for name, value in given.items():
