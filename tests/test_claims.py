@@ -33,7 +33,7 @@ def test_a_feature_that_pays_moves_the_best_size_from_zero() -> None:
     assert row["best below n: theory, seen"] == "5, 5"
     assert row["best of all: theory, seen"] == "80, 80"
     assert row["criterion"] == "right"
-    assert row["theory off, %"] == "2.0"
+    assert row["theory off, %: median (worst)"] == "2.0 (2)"
 
 
 def test_a_feature_that_does_not_pay_leaves_it_at_zero() -> None:
@@ -53,10 +53,16 @@ def test_a_wrong_criterion_is_called_wrong(least: float, worth: float, said: str
 
 def test_claims_are_counted_and_exceptions_named() -> None:
     peak, flat = curve([1.2, 1.5, 9.0, 8.0, 2.0, 1.4], 0.5), curve([0.9] * 6, 2.0)
-    rows = {row["claim"]: row for row in claims([peak, flat])}
-    rise = rows["The risk rises, then falls."]
-    assert list(rise.values())[1:] == ["1 of 2", "toy (20)"]
-    assert rows["The best size of all is zero."]["holds for"] == "1 of 2"
+    unsure = curve([0.99, 1.5, 9.0, 8.0, 2.0, 1.4], 0.5, n=19)
+    rise, zero, of_all, _ = claims([peak, flat, unsure])
+    assert list(rise.values())[1:] == ["2 of 3", "toy (20)", "–"]
+    assert list(zero.values())[1:] == ["1 of 3", "toy (20)", "toy (19)"]
+    assert list(of_all.values())[1:] == ["1 of 3", "toy (20)", "toy (19)"]
+
+
+def test_a_system_without_large_sizes_has_no_best_of_all() -> None:
+    short = verdict(curve([1.2, 1.5, 9.0, 8.0, 2.0, 1.4], 0.5, n=90))
+    assert short["best of all: theory, seen"] == "–"
 
 
 def test_a_curve_in_another_order_or_of_other_lengths_is_refused() -> None:
