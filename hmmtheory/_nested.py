@@ -52,6 +52,7 @@ def nested_path(
     responses: FloatArray,
     sizes: NDArray[np.int64],
     ridge: float = 0.0,
+    steep: bool = False,
 ) -> Iterator[NestedFit]:
     r"""Yield the trained head of every size from one pass over the features.
 
@@ -72,6 +73,9 @@ def nested_path(
         Increasing sizes in [0, P].
     ridge : float
         :math:`\lambda \ge 0`.
+    steep : bool
+        Whether the Gram matrix is too ill-conditioned to be inverted: X itself is factorised at
+        every size then, and held.
 
     Yields
     ------
@@ -86,7 +90,7 @@ def nested_path(
     first = columns(0, min(n, int(sizes[-1])))
     if small.size:
         yield from _heads_by_qr(first, readout, responses, small, ridge)
-    for p, gram in _grams(first, columns, readout, large, ridge, responses):
+    for p, gram in _grams(first, columns, readout, large, ridge, responses, steep):
         if gram.near is None:
             norm = (gram.solved * responses).sum(axis=0)
             yield NestedFit(
@@ -105,6 +109,7 @@ def nested_conditional(
     n_samples: int,
     sizes: NDArray[np.int64],
     ridge: float = 0.0,
+    steep: bool = False,
 ) -> Iterator[ConditionalFit]:
     r"""Yield what every size's head is on average over the labels, in one pass.
 
@@ -112,7 +117,7 @@ def nested_conditional(
 
     Parameters
     ----------
-    columns, readout, sizes, ridge
+    columns, readout, sizes, ridge, steep
         As :func:`nested_path`.
     n_samples : int
         n, the number of rows.
@@ -130,7 +135,7 @@ def nested_conditional(
     if small.size:
         yield from _conditional_by_qr(first, readout, small, ridge)
     frame, start = np.zeros((readout.shape[0], readout.shape[0])), 0
-    for p, gram in _grams(first, columns, readout, large, ridge):
+    for p, gram in _grams(first, columns, readout, large, ridge, steep=steep):
         weights = readout[:, start:p]
         frame += weights @ weights.T
         start = p
@@ -210,6 +215,15 @@ def _conditional_by_qr(
         yield ConditionalFit(ridge * once, once - ridge * twice, float(traces[p]))
 
 
+def _features_by_length(blocks: list[FloatArray], steep: bool) -> tuple[FloatArray, Any]:
+    """Return Xᵀ and where each feature is; if steep, in the order that keeps short ones' digits."""
+    tall = np.hstack(blocks).T
+    if not steep:
+        return tall, slice(None)
+    order = np.argsort(-np.square(tall).sum(axis=1), kind="stable")
+    return tall[order], np.argsort(order)
+
+
 class _Gram(NamedTuple):
     inverse: FloatArray  # (XXᵀ + λI)⁻¹ (n, n); near the threshold only if there is a ridge
     trace: float  # of the inverse
@@ -225,6 +239,7 @@ def _grams(
     sizes: NDArray[np.int64],
     ridge: float,
     responses: FloatArray | None = None,
+    steep: bool = False,
 ) -> Iterator[tuple[int, _Gram]]:
     """Yield the Gram matrix's inverse of every size beyond n; the next size overwrites it."""
     if not sizes.size:
@@ -241,21 +256,23 @@ def _grams(
             block = columns(left, min(left + n, p))
             weights = readout[:, left : left + block.shape[1]]
             seen += block @ weights.T
-            waiting.append(block)
+            if steep or p <= _NEAR_THRESHOLD * n:
+                near.append(block)
+            waiting = [] if steep else [*waiting, block]
             if sum(b.shape[1] for b in waiting) >= 2 * n:
                 gram = linalg.blas.dsyrk(1.0, np.hstack(waiting), 1.0, gram, lower=1, overwrite_c=1)
                 waiting = []
         target = seen if responses is None else responses
-        if p <= _NEAR_THRESHOLD * n:
-            near.append(block)
-            tall = np.hstack(near).T
+        if steep or p <= _NEAR_THRESHOLD * n:
+            tall, place = _features_by_length(near, steep)
             if responses is None:
                 root = _inverse_root(tall, ridge)
                 whole = root @ root.T if ridge > 0 else inverse
                 trace = float(np.square(root).sum())
                 yield p, _Gram(whole, trace, seen, root @ (root.T @ seen), None)
             else:
-                yield p, _Gram(inverse, np.nan, seen, solved, _factors(tall, ridge))
+                q, root = _factors(tall, ridge)
+                yield p, _Gram(inverse, np.nan, seen, solved, (q[place], root))
         else:
             near = []
             if p <= _REFRESH * fresh and 4 * (p - start) <= n:

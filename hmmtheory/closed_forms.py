@@ -190,12 +190,25 @@ def balanced_risk(
             exact = _compiled(wide, "risk_under")(d, n, p, rho, s, sigma_u, lam, 0.0)
         risk[under] = np.where(p <= n - 2, exact, np.inf)
         p = checked[over].astype(np.float64)
-        if lam == 0.0:
-            kappa = _compiled(wide, "kappa")(d, n, p, rho, s, sigma_u, lam, 0.0)
+        if lam == 0.0:  # one root is zero
+            kappa = _larger_root(
+                *_compiled(wide, "kappa_equation")(d, n, p, rho, s, sigma_u, lam, 0.0)[:-1]
+            )
         else:
             kappa = np.array([_positive_root(wide, (d, n, x, rho, s, sigma_u, lam)) for x in p])
         risk[over] = _compiled(wide, "risk_over")(d, n, p, rho, s, sigma_u, lam, kappa)
     return risk
+
+
+def _larger_root(*coefficients: ArrayLike) -> FloatArray:
+    """Return the positive root of a quadratic a, b, c with ac < 0, or of b, c, digits kept."""
+    *first, b, c = (np.asarray(x, dtype=np.float64) for x in coefficients)
+    if not first:
+        return np.asarray(-c / b)
+    sign = np.sign(first[0])
+    a, b, c = sign * first[0], sign * b, sign * c
+    far = np.abs(b) + np.sqrt(b * b - 4.0 * a * c)
+    return np.asarray(np.where(b > 0, -2.0 * c / far, far / (2.0 * a)))
 
 
 def _positive_root(wide: bool, known: tuple[float, ...]) -> float:
@@ -254,8 +267,8 @@ def limit_risk(
     6.3071
     """
     d, n, rho, s, sigma_u = _checked(dim, n_samples, persistence, signal, noise_std)
-    slope, risk = _compiled_limit()
-    k = slope(d, n, rho, s, sigma_u, 0.0)
+    coefficients, risk = _compiled_limit()
+    k = _larger_root(*coefficients(d, n, rho, s, sigma_u, 0.0))
     return float(risk(d, n, rho, s, sigma_u, k))
 
 
@@ -263,8 +276,10 @@ def limit_risk(
 def _compiled_limit() -> tuple[Any, Any]:
     forms = limit_forms()
     symbols = [SYMBOLS[name] for name in ("d", "n", "rho", "s", "sigma_u")]
-    symbols.append(sp.Symbol("k", positive=True))
-    return sp.lambdify(symbols, forms.slope, "numpy"), sp.lambdify(symbols, forms.risk, "numpy")
+    k = sp.Symbol("k", positive=True)
+    equation = sp.Poly(forms.slope_equation, k).all_coeffs()
+    symbols.append(k)
+    return sp.lambdify(symbols, equation, "numpy"), sp.lambdify(symbols, forms.risk, "numpy")
 
 
 @dataclass(frozen=True)

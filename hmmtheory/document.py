@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 from hmmtheory._checks import FloatArray, warn_caller
-from hmmtheory._linalg import RANK_TOLERANCE, thin_svd
+from hmmtheory._linalg import singular_system
 from hmmtheory._trials import one_blas_thread
 from hmmtheory.factors import effective_ridge
 from hmmtheory.moments import Moments
@@ -25,8 +25,6 @@ _TOLERANCE, _STEPS = 1e-12, 2000
 _PATIENCE, _ROUNDED = 10, 1e-9
 #: Complex steps: exact first derivatives, since no difference is taken.
 _TINY = 1e-30
-#: Singular values below this fraction of the largest are rounding.
-_ROUNDING = 1e-15
 
 
 class _Model(NamedTuple):
@@ -174,12 +172,9 @@ def _risk(
     sigma_y = np.einsum("ij,ik,kj->j", v, lags[0], v) + label
     if p == 0 or np.isinf(ridge):
         return np.asarray(sigma_y)
-    left, lengths, _ = thin_svd(task.representation.weights[:, :p])
+    left, lengths, _ = singular_system(task.representation.weights[:, :p])
     variance = task.representation.noise_std**2
-    # Beside feature noise a column's signal counts however much larger another's is.
-    least = _ROUNDING if variance else np.sqrt(RANK_TOLERANCE)
-    kept = lengths > least * lengths.max(initial=0.0)
-    root = left[:, kept] * lengths[kept]
+    root = left * lengths
     rank = p if variance else root.shape[1]
     if rank == 0:
         return np.asarray(sigma_y)

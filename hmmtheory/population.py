@@ -28,6 +28,9 @@ from hmmtheory.representations import LinearResponse, Representation
 from hmmtheory.samples import sample_moments
 from hmmtheory.signals import Reading, Signal
 
+#: Lengths of features that spread further than this are units.
+_GRADED = 1e3
+
 
 @dataclass(frozen=True, eq=False)
 class Population:
@@ -351,7 +354,10 @@ class Population:
     @cached_property
     def head(self) -> FloatArray:
         r""":math:`B^* = S^+ C` (p, q), the best linear head (book: Proposition 2.2)."""
-        if self._source is not None and self._reading is not None:
+        lengths = np.sqrt(np.diag(self.feature_covariance))
+        alike = lengths.max(initial=0.0) <= _GRADED * lengths.min(initial=np.inf)
+        # In W K a column of another unit would cancel to its last digits.
+        if self._source is not None and self._reading is not None and alike:
             return np.asarray(self._source[1].weights.T @ self._reading.coefficients)
         values, vectors = self.spectrum
         return np.asarray((vectors / values) @ (vectors.T @ self.cross_covariance))

@@ -21,7 +21,7 @@ from hmmtheory._checks import (
     as_sizes,
     spawn,
 )
-from hmmtheory._linalg import powers_of_two, thin_svd
+from hmmtheory._linalg import column_lengths, covariance_spectrum, powers_of_two, thin_svd
 from hmmtheory._nested import Columns, NestedFit, nested_conditional, nested_path
 from hmmtheory._trials import Tally, delayed, one_blas_thread, workers
 from hmmtheory.curves import RiskCurve
@@ -35,6 +35,12 @@ from hmmtheory.tasks import DESIGNS, GaussianTask
 ESTIMATORS = ("auto", "conditional", "plain")
 #: Below this feature noise, relative to the signal, features are treated as collinear.
 _COLLINEAR = 1e-6
+#: Noise below this share of the signal is lost in a Gram matrix.
+_STEEP = 1e-3
+#: Lengths of features that differ by more than this leave nothing of the short in sums of squares.
+_UNLIKE = 1e5
+#: Lengths of features that spread further than this are units.
+_GRADED = 1e2
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,30 +120,33 @@ def simulate_head_risk(
         population.residual_covariance,
     )
     # Symmetric roots, unlike eigenvectors, are unique: the draws are the same on every machine.
-    feature_root, noise_root = symmetric_root(covariance), symmetric_root(omega)
-    own = np.ones(population.n_features)
+    noise_root = symmetric_root(omega)
+    own, units = powers_of_two(np.sqrt(np.diag(covariance))), np.ones(population.n_features)
     full = sampler is None and population.spectrum[0].size == population.n_features < n
     if lam == 0.0 and full:  # draws have full rank: units mean nothing, and cost digits
-        own = powers_of_two(np.sqrt(np.diag(covariance)))
+        feature_root = symmetric_root(covariance) / own
         covariance, head = covariance / np.outer(own, own), head * own[:, None]
-        feature_root = feature_root / own
+    elif own.max(initial=0.0) > _GRADED * own.min(initial=np.inf):
+        units = own
+        values, vectors = covariance_spectrum(covariance / np.outer(own, own))
+        feature_root = (vectors * np.sqrt(values)) @ vectors.T
+    else:
+        feature_root = symmetric_root(covariance)
     q = population.n_outputs
     matrices, biases = np.empty((2, trials, q, q))
     gains = np.empty(trials)
     with one_blas_thread():
         for trial in range(trials):
             if sampler is None:
-                x = generator.standard_normal((n, population.n_features)) @ feature_root
+                x = generator.standard_normal((n, population.n_features)) @ feature_root * units
                 y = x @ head + generator.standard_normal((n, q)) @ noise_root
             else:
                 x, y = _drawn(sampler(n, generator), (n, population.n_features), (n, q))
-            u, s, vt = _kept_svd(x)
-            weight = s / (s**2 + lam)
-            error = head - vt.T @ (weight[:, None] * (u.T @ y))
-            missed = head - vt.T @ ((s * weight)[:, None] * (vt @ head))
+            trained = _training_map(x, lam)
+            error, missed = head - trained @ y, head - trained @ (x @ head)
             matrices[trial] = omega + error.T @ covariance @ error
             biases[trial] = missed.T @ covariance @ missed
-            gains[trial] = weight**2 @ ((vt @ covariance) * vt).sum(axis=1)
+            gains[trial] = float(((covariance @ trained) * trained).sum())
 
     def error_of(draws: FloatArray) -> Any:
         return draws.std(axis=0, ddof=1) / np.sqrt(trials)
@@ -168,14 +177,18 @@ def _drawn(
     return x, y
 
 
-def _kept_svd(x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the singular value decomposition of x without its null space."""
+def _training_map(x: FloatArray, ridge: float) -> FloatArray:
+    """Return the matrix (p, n) that makes labels a trained head."""
     if x.shape[1] == 0:
-        return np.empty((x.shape[0], 0)), np.empty(0), np.empty((0, 0))
+        return np.empty((0, x.shape[0]))
+    lengths = column_lengths(x)
+    if lengths.max() > _GRADED * lengths.min():
+        return fit_head(x, np.eye(x.shape[0]), ridge)
     u, s, vt = thin_svd(x)
     # S may be singular; its root is accurate to the square root of rounding only.
     keep = s > 1e-7 * s[0]
-    return u[:, keep], s[keep], vt[keep]
+    u, s, vt = u[:, keep], s[keep], vt[keep]
+    return np.asarray(vt.T @ ((s / (s**2 + ridge))[:, None] * u.T))
 
 
 def simulate_risk_curve(
@@ -246,7 +259,8 @@ def simulate_risk_curve(
     ValueError
         If dimensions differ, a size is outside [0, P], `design` or `estimator` is unknown, a
         count is below 1 (2 with a target), `ridge` < 0, the target is not in (0, 1), or a
-        conditional estimator is asked of a document or of features without noise.
+        conditional estimator is asked of a document, or of features without noise or in units
+        that differ by more than 1e5.
 
     Warns
     -----
@@ -280,10 +294,10 @@ def simulate_risk_curve(
     checked = as_sizes(sizes, representation.size)
     design = as_option("design", design, DESIGNS)
     jobs = as_jobs(n_jobs)
-    collinear = _is_collinear(representation)
-    exact = _exact_terms(task, checked) if _is_conditional(estimator, design, collinear) else None
-    setting = _Setting(task, n, checked, design, lam, collinear, exact)
-    rank = np.minimum(checked, hmm.dim) if collinear else checked
+    shape = _Shape.of(representation)
+    exact = _exact_terms(task, checked) if _is_conditional(estimator, design, shape) else None
+    setting = _Setting(task, n, checked, design, lam, shape, exact)
+    rank = np.minimum(checked, hmm.dim) if shape.collinear else checked
     endless = (lam == 0.0) & (np.abs(rank - n) <= 1)
 
     outputs, totals = _run(setting, trials, most, target, endless, as_rng(rng), jobs)
@@ -360,13 +374,15 @@ def _as_target(value: float | None) -> float | None:
     )
 
 
-def _is_conditional(estimator: str, design: str, collinear: bool) -> bool:
+def _is_conditional(estimator: str, design: str, shape: _Shape) -> bool:
     estimator = as_option("estimator", estimator, ESTIMATORS)
     reason = ""
     if design != "prompts":
         reason = "the document design, whose rows are dependent"
-    elif collinear:
+    elif shape.collinear:
         reason = "features without noise, which are collinear"
+    elif shape.unlike:
+        reason = f"features whose lengths differ by more than {_UNLIKE:g} times"
     if estimator == "conditional" and reason:
         raise ValueError(f"estimator must be 'plain' for {reason}; got 'conditional'")
     return estimator != "plain" and not reason
@@ -385,7 +401,7 @@ class _Setting(NamedTuple):
     sizes: NDArray[np.int64]
     design: str
     ridge: float
-    collinear: bool
+    shape: _Shape
     exact: _Exact | None  # None for drawn labels
 
     def of(self, picked: NDArray[np.int64]) -> _Setting:
@@ -422,9 +438,11 @@ def _plain_draw(setting: _Setting, columns: Columns, labels: FloatArray) -> Floa
     variance = np.diag(signal.noise) + np.square(signal.predictable).sum(axis=0)
     cross = signal.root.T @ signal.predictable
     fits = (
-        _collinear_path(columns, weights, labels, setting.sizes)
-        if setting.collinear and setting.ridge == 0.0
-        else nested_path(columns, weights, labels, setting.sizes, setting.ridge)
+        _collinear_path(columns, weights, labels, setting.sizes, setting.ridge)
+        if setting.shape.collinear
+        else nested_path(
+            columns, weights, labels, setting.sizes, setting.ridge, setting.shape.steep
+        )
     )
     sigma = setting.task.hmm.stationary_covariance
     draw = np.zeros((3, setting.sizes.size, labels.shape[1]))
@@ -440,7 +458,9 @@ def _conditional_draw(setting: _Setting, exact: _Exact, columns: Columns) -> Flo
     sigma, weights = task.hmm.stationary_covariance, task.representation.weights
     noise_variance = task.representation.noise_std**2
     draw = np.empty((3, *exact.noise.shape))
-    fits = nested_conditional(columns, weights, setting.n, setting.sizes, setting.ridge)
+    fits = nested_conditional(
+        columns, weights, setting.n, setting.sizes, setting.ridge, setting.shape.steep
+    )
     for k, fit in enumerate(fits):
         coefficients = exact.coefficients[k]
         missed = fit.missed @ coefficients
@@ -453,17 +473,40 @@ def _conditional_draw(setting: _Setting, exact: _Exact, columns: Columns) -> Flo
     return draw
 
 
-def _is_collinear(representation: Representation) -> bool:
-    weights = representation.weights
-    scale = max(float(weights.max(initial=0.0)), -float(weights.min(initial=0.0)))
-    return representation.noise_std <= _COLLINEAR * scale
+class _Shape(NamedTuple):
+    """What features without much noise, or in unlike units, ask of the algebra."""
+
+    collinear: bool  # features without noise depend on each other
+    steep: bool  # their noise is lost in a Gram matrix
+    unlike: bool  # what the squares of some hide in those of others
+
+    @classmethod
+    def of(cls, representation: Representation) -> _Shape:
+        weights, noise = representation.weights, representation.noise_std
+        longest = np.maximum(weights.max(axis=0, initial=0.0), -weights.min(axis=0, initial=0.0))
+        without = noise <= _COLLINEAR * longest
+        exact = weights[:, without] / np.maximum(longest[without], np.finfo(float).tiny)
+        dependent = exact.shape[1] > exact.shape[0] or (
+            exact.shape[1] > 1 and np.linalg.cond(exact) > 1 / _COLLINEAR
+        )
+        lengths = np.hypot(longest, noise)
+        unlike = lengths.max(initial=0.0) > _UNLIKE * lengths.min(initial=np.inf)
+        return cls(
+            dependent or not longest[without].all(),
+            bool(noise <= _STEEP * longest.max(initial=0.0)),
+            bool(unlike),
+        )
 
 
 def _collinear_path(
-    columns: Columns, weights: FloatArray, labels: FloatArray, sizes: NDArray[np.int64]
+    columns: Columns,
+    weights: FloatArray,
+    labels: FloatArray,
+    sizes: NDArray[np.int64],
+    ridge: float,
 ) -> Iterable[NestedFit]:
-    """One SVD a size, for features whose Gram matrix is singular."""
+    """One head a size, for features whose Gram matrix is singular."""
     x = columns(0, int(sizes[-1]))
     for p in map(int, sizes):
-        head = fit_head(x[:, :p], labels)
+        head = fit_head(x[:, :p], labels, ridge)
         yield NestedFit(weights[:, :p] @ head, np.square(head).sum(axis=0))

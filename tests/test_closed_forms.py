@@ -1,5 +1,6 @@
 """The closed forms of balanced representations: algebra, and agreement with explicit matrices."""
 
+import mpmath as mp
 import numpy as np
 import pytest
 import sympy as sp
@@ -146,3 +147,28 @@ def test_the_first_descent_is_degenerate_where_labels_are_fewer_than_the_theorem
             c = persistence**2 / 2
             risk = balanced_risk(dim, n_samples, range(min(dim, n_samples - 2) + 1), persistence)
             assert (np.sign(np.diff(risk)) == np.sign(dim - c * (n_samples - 1))).all()
+
+
+@pytest.mark.parametrize(
+    ("dim", "n_samples", "size", "signal", "noise"),
+    [(20, 60, 62, 1.0, 1e-8), (20, 60, 10**5, 1.0, 1e-8), (20, 1000, 1002, 1.0, 1e-4),
+     (20, 60, 62, 1e40, 1.0), (20, 60, 62, 1e-12, 1.0), (100, 60, 90, 1.0, 1e-8)],
+)  # fmt: skip
+def test_no_digits_are_lost_where_signal_and_noise_are_unlike(
+    dim: int, n_samples: int, size: int, signal: float, noise: float
+) -> None:
+    with mp.workdps(60):
+        v, wide = mp.mpf(noise) ** 2, size > dim
+        gain, m = (mp.mpf(signal) * size / dim, dim) if wide else (mp.mpf(signal), size)
+        top, rest = gain + v, max(size - dim, 0)
+        low, high = mp.mpf("1e-60"), mp.mpf("1e60")
+        for _ in range(300):
+            k = mp.sqrt(low * high)
+            more = m * top / (top + k) + rest * v / (v + k) > n_samples
+            low, high = (k, high) if more else (low, k)
+        df2 = m * (top / (top + k)) ** 2 + rest * (v / (v + k)) ** 2
+        r2 = mp.mpf(0.9) ** 2
+        left, norm = dim - r2 * m * gain / top, r2 * m * gain / top**2
+        bias = norm * k**2 * top / (top + k) ** 2 / (1 - df2 / n_samples)
+        right = float(left + bias + left * df2 / (n_samples - df2))
+    assert_allclose(balanced_risk(dim, n_samples, [size], 0.9, signal, noise), right, rtol=1e-9)

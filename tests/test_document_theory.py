@@ -236,3 +236,13 @@ def test_what_has_not_been_solved_is_said_and_not_a_number(monkeypatch):
         curve = risk_curve(TILTED, model, 15, [0, 9], design="document")
     assert np.isfinite(curve.risk[0])
     assert np.isnan(curve.risk[1])
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1e5, 1e8])
+def test_without_noise_and_ridge_a_document_does_not_know_units(unit: float) -> None:
+    chain = GaussianHMM.rotation(3, 0.9, rng=0)
+    weights = Representation.gaussian(3, 40, rng=1).weights.copy()
+    plain = risk_curve(chain, Representation(weights, 0.0), 30, [2, 3, 40], design="document")
+    weights[:, 0] *= unit
+    other = risk_curve(chain, Representation(weights, 0.0), 30, [2, 3, 40], design="document")
+    assert_allclose(other.risk, plain.risk, rtol=1e-6)

@@ -168,3 +168,14 @@ def test_the_spectrum_rebuilds_the_feature_covariance() -> None:
     assert (np.diff(values) <= 0).all()
     rebuilt = sum(v * np.outer(u, u) for v, u in zip(values, vectors.T, strict=True))
     assert_allclose(rebuilt, population.feature_covariance, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1e6, 1e8])
+def test_the_head_of_a_task_knows_a_column_in_another_unit(unit: float) -> None:
+    chain = GaussianHMM.rotation(3, 0.9, rng=0)
+    weights = Representation.gaussian(3, 3, rng=1).weights.copy()
+    weights[:, 0] *= unit
+    population = Population.next_token(chain, Representation(weights, 0.0))
+    right = np.linalg.solve(weights, chain.transition)  # the features tell the whole state
+    assert_allclose(population.head / right, 1.0, rtol=1e-5)
+    assert_allclose(population.risk_of(right), population.residual_covariance, atol=1e-9)

@@ -432,3 +432,77 @@ def test_a_head_of_minimum_norm_is_that_of_the_features_as_they_are() -> None:
         missed = np.linalg.pinv(x) @ y - head
         risks.append((missed.T @ s @ missed).item() + 1.0)
     assert found.total == pytest.approx(np.mean(risks), rel=1e-6)
+
+
+@pytest.mark.parametrize("noise_std", [2e-6, 1e-4])
+@pytest.mark.parametrize("estimator", ["conditional", "plain"])
+def test_little_feature_noise_costs_no_digits_beyond_n(noise_std: float, estimator: str) -> None:
+    # The noise only scales: its own draws do not change, and the risk hardly.
+    chain, sizes = GaussianHMM.rotation(4, 0.9, rng=0), [30, 31, 32, 34, 60, 61, 62]
+    many, few = (
+        simulate_risk_curve(
+            chain,
+            Representation.gaussian(4, 70, noise_std=noise_std, rng=1),
+            20, asked, 40, rng=2, estimator=estimator,
+        )
+        for asked in (sizes, sizes[1::3])
+    )  # fmt: skip
+    assert_allclose(many.risk[1::3], few.risk, rtol=1e-3 if noise_std < 1e-5 else 1e-6)
+    theory = risk_curve(
+        chain, Representation.gaussian(4, 70, noise_std=noise_std, rng=1), 20, sizes
+    )
+    assert (np.abs(many.risk - theory.risk) < 4 * many.standard_error + 0.01 * theory.risk).all()
+
+
+@pytest.mark.parametrize("ridge", [0.0, 1e-14, 1e-10, 1e-3])
+def test_features_without_noise_beyond_the_state_add_nothing(ridge: float) -> None:
+    chain = GaussianHMM(0.9 * np.eye(3)[[1, 2, 0]], 0.5)
+    model = Representation.gaussian(3, 40, signal=100.0, noise_std=0.0, rng=1)
+    risk = simulate_risk_curve(chain, model, 20, [10, 30, 31, 40], 5, ridge=ridge, rng=1).risk
+    assert_allclose(risk, risk[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("columns", "ridge"), [(1, 0.0), (1, 0.5), (2, 0.0), (4, 0.0)])
+def test_columns_in_another_unit_are_still_noisy_features(columns: int, ridge: float) -> None:
+    chain = GaussianHMM.rotation(3, 0.9, rng=0)
+    weights = Representation.gaussian(3, 40, rng=1).weights.copy()
+    weights[:, 3 : 3 + columns] *= 1e8
+    model = Representation(weights, 1.0)
+    found = simulate_risk_curve(chain, model, 20, [5, 10, 40], 400, ridge=ridge, rng=2)
+    theory = risk_curve(chain, model, 20, [5, 10, 40], ridge).risk
+    assert (np.abs(found.risk - theory) < 4 * found.standard_error + 0.02 * theory).all()
+    reason = "without noise" if columns > 3 else "lengths differ by more than"
+    with pytest.raises(ValueError, match=reason):
+        simulate_risk_curve(chain, model, 20, [5], 2, rng=0, estimator="conditional")
+
+
+def test_the_threshold_is_seen_beside_a_column_in_another_unit() -> None:
+    chain = GaussianHMM.rotation(3, 0.9, rng=0)
+    weights = Representation.gaussian(3, 40, rng=1).weights.copy()
+    weights[:, 1] *= 1e8
+    curve = simulate_risk_curve(
+        chain, Representation(weights, 1.0), 20, [20, 40], 30, rng=2, target_relative_error=0.1
+    )
+    assert curve.trials is not None
+    assert curve.trials[0] == 30
+    assert np.isinf(curve.standard_error[0])
+
+
+@pytest.mark.parametrize(
+    ("n", "ridge", "sampled"), [(30, 0.0, True), (30, 1.0, False), (3, 0.0, False)]
+)
+def test_a_column_in_another_unit_is_a_feature(n: int, ridge: float, sampled: bool) -> None:
+    units = np.diag([1e8, 1.0, 1.0, 1.0, 1e-6])
+    covariance = units @ units
+    head = np.linalg.inv(units) @ np.ones((5, 1))
+    population = Population(covariance, covariance @ head, head.T @ covariance @ head + 1)
+
+    def sampler(n: int, rng: np.random.Generator) -> tuple[Any, Any]:
+        z = rng.standard_normal((n, 5))
+        return z @ units, z @ np.ones((5, 1)) + rng.standard_normal((n, 1))
+
+    found = simulate_head_risk(
+        population, n, 400, ridge=ridge, rng=1, sampler=sampler if sampled else None
+    )
+    theory = head_risk(population, n, ridge).total
+    assert abs(found.total - theory) < 4 * found.total_standard_error + 0.02 * theory
