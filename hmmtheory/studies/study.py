@@ -24,7 +24,18 @@ from hmmtheory.studies.settings import setting_theory, simulate_setting
 
 _THEORY = {"theory": "risk", "theory_bias": "bias", "theory_variance": "variance"}
 #: Names that no parameter may have: columns of the table, and what `study` passes itself.
-_RESERVED = {*COLUMNS, *_THEORY, "size", "trials", "relative_gap", "z", "n_trials", "rng"}
+_RESERVED = {
+    *COLUMNS,
+    *_THEORY,
+    "size",
+    "trials",
+    "relative_gap",
+    "z",
+    "n_trials",
+    "rng",
+    "chunk",
+    "self",
+}
 
 Point = dict[str, Any]
 
@@ -179,9 +190,13 @@ class _Task(NamedTuple):
     def run(self) -> pd.DataFrame:
         words = [int(self.key[k : k + 8], 16) for k in range(0, 32, 8)]
         stream = np.random.SeedSequence(self.seed, spawn_key=(*words, self.chunk))
-        curve = self.simulate(**self.point, n_trials=self.trials, rng=np.random.default_rng(stream))
-        if curve.n_trials < 1:
+        curve: Any = self.simulate(
+            **self.point, n_trials=self.trials, rng=np.random.default_rng(stream)
+        )
+        if not isinstance(curve, RiskCurve) or curve.n_trials < 1:
             raise ValueError(f"simulate must return a RiskCurve of at least 1 trial; got {curve!r}")
+        if np.isnan(curve.risk).any():
+            raise ValueError(f"simulate must return risks; got NaN at {self.point}")
         frame = curve.to_frame().reset_index()
         trials = np.full(curve.sizes.size, curve.n_trials)
         extra = {**_columns(self.point), "n_samples": curve.n_samples, "ridge": curve.ridge}
@@ -307,9 +322,11 @@ def _as_curve(frame: pd.DataFrame) -> RiskCurve:
 
 
 def _worst_error(curve: RiskCurve) -> float:
-    """Return the largest relative error of a size; nothing is uncertain without error."""
+    """Return the largest relative error of a size, of infinite risks infinity."""
     error = curve.standard_error
-    return float(np.max(np.divide(error, curve.risk, out=np.zeros_like(error), where=error != 0)))
+    with np.errstate(invalid="ignore"):  # an infinite error of an infinite risk
+        share = np.divide(error, curve.risk, out=np.zeros_like(error), where=error != 0)
+    return float(np.nan_to_num(share, nan=np.inf).max())
 
 
 def _warn_if_late(
@@ -329,7 +346,7 @@ def _next_total(curve: RiskCurve, total: int, target: float, most: int, chunk: i
     worst = _worst_error(curve)
     if worst <= target or total >= most:
         return total
-    needed = int(min(np.ceil(total * (worst / target) ** 2), 2 * total))
+    needed = int(min(np.ceil(total * min(worst / target, 2.0) ** 2), 2 * total))
     return min(max(-(-needed // chunk) * chunk, total + chunk), most)
 
 
