@@ -195,8 +195,9 @@ def as_rows(features: Any, responses: Any) -> tuple[FloatArray, FloatArray]:
     x = as_table("features", features, (None, None))
     if x.shape[0] < 2:
         raise ValueError(f"features must have at least 2 rows; got {x.shape[0]}")
+    y = as_labels(responses, x.shape[0])
     check_order("responses", responses, features)
-    return x, as_labels(responses, x.shape[0])
+    return x, y
 
 
 def check_order(name: str, labels: Any, features: Any) -> None:

@@ -367,3 +367,16 @@ def test_an_interrupt_has_the_status_that_shells_know(monkeypatch: Any, tmp_path
 
 def test_a_list_of_numbers_is_a_column() -> None:
     assert choose(np.arange(4), "y.npy", []).tolist() == [[0], [1], [2], [3]]
+
+
+def test_names_that_do_not_fit_the_columns_are_refused(tmp_path: Path, capsys: Any) -> None:
+    for text, said in (
+        ("a,b,y\n1,2,3,4\n5,6,7,8\n", "must have a name for each column; got 3 names, 4 fields"),
+        ("a,y,y\n1,2,3\n4,5,6\n", "must name each column once; got 'y' twice"),
+    ):
+        (tmp_path / "t.csv").write_text(text, "utf-8")
+        assert main(["predict", str(tmp_path / "t.csv"), "--label", "y"]) == 2
+        assert said in capsys.readouterr().err
+    np.savez(tmp_path / "none.npz")
+    assert main(["predict", str(tmp_path / "none.npz"), str(tmp_path / "t.csv")]) == 2
+    assert "must hold an array; it is empty" in capsys.readouterr().err

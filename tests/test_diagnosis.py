@@ -385,3 +385,22 @@ def test_columns_in_another_order_are_seen_in_rows_without_labels() -> None:
     assert "spread of unlabelled rows" not in cautions(
         diagnose(x / scales, y, 60, 0, more / scales)
     )
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.4])
+def test_numbers_that_stand_for_missing_labels_are_not_trusted(share: float) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((200, 5))
+    y = x[:, 0] + rng.standard_normal(200)
+    assert diagnose(x, y, rng=0).trusted
+    y[rng.random(200) < share] = -999.0
+    assert not diagnose(x, y, rng=0).trusted
+
+
+def test_neighbours_that_share_what_the_head_misses_drift() -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((200, 5))
+    mood = np.repeat(rng.standard_normal(20), 10)
+    found = diagnose(x, x[:, 0] + mood + 0.3 * rng.standard_normal(200), rng=0)
+    assert found.drift > 0.5
+    assert "drift with row order" in {f.name for f in found.findings if f.verdict == "caution"}

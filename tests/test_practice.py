@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from hmmtheory import (
     Population,
+    compare,
     diagnose,
     head_risk,
     optimal_ridge,
@@ -556,3 +557,24 @@ def test_the_share_explained_is_that_of_single_labels_with_copies() -> None:
     with pytest.warns(UserWarning, match="100 different rows"):
         found = recommend(x, y, 50)
     assert found.r2 == pytest.approx(1 - found.risk / y.var(ddof=1), abs=0.02)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 4])
+def test_an_accuracy_is_that_of_the_recommended_head(seed: int) -> None:
+    # One feature of twenty says all: all twenty would need about 400 labels, it alone 30.
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((200, 20))
+    kind = np.where(x[:, 0] + rng.standard_normal(200) > 0, "a", "b")
+    head = recommend(x, kind, 100, target_accuracy=0.7, rng=0)
+    assert head.size <= 2
+    assert head.labels_needed is not None
+    assert head.labels_needed < 60
+
+
+def test_units_change_no_comparison() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((300, 12))
+    y = x.sum(axis=1) / 4 + rng.standard_normal(300)
+    found = compare({"raw": x * 10.0 ** np.linspace(-3, 4.5, 12), "scaled": x}, y, 300).to_frame()
+    assert found["risk"]["raw"] == pytest.approx(found["risk"]["scaled"], rel=0.05)
+    assert found["chance_best"].max() < 0.9

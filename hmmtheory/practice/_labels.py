@@ -93,17 +93,20 @@ def labels_for_risk(
     if needed is None:
         least = [float(np.trace(m.residual_covariance)) for m in replicates]
         low = _labels(found, level + _Z90 * np.nan_to_num(error_of(least)), ridge)
-        said = f"{shown} is beyond what more labels can reach: the best head has {floor:.3g}."
+        best = f"{floor:.3g}" if goal.kind == "risk" else f"R² {1.0 - floor / guess:.3g}"
+        said = f"{shown} is beyond what more labels can reach: the best head has {best}."
         if found.pilot is not None and found.eigenvalues.size > (found.pilot - 1) // 2:
             said = (
                 f"{shown} is beyond what these rows can promise: the best head that they judge "
-                f"has {floor:.3g}, but they are few for its {found.eigenvalues.size} directions."
+                f"has {best}, but they are few for its {found.eigenvalues.size} directions."
             )
         return None, (copies.labels(low), None), (said,)
     # What the risk of so many labels may be off by: the curve is flatter the more there are.
     at = best_ridge(found, needed, ridge)[0]
     risks = np.array([best_ridge(one, needed, at)[1] for one in replicates])
-    error = np.nan_to_num(error_of(risks if goal.kind == "risk" else total * risks / spread))
+    error = error_of(risks if goal.kind == "risk" else total * risks / spread)
+    # Too few parts to know an error leave any number.
+    error = np.inf if np.isnan(error) else error
     ends = [_labels(found, level + side * _Z90 * error, at) for side in (1, -1)]
     needed = copies.labels(needed)
     interval: Interval = (copies.labels(ends[0]), copies.labels(ends[1]))

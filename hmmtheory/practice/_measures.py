@@ -31,6 +31,10 @@ _DIGITS = 1e-9
 #: Leading directions along which labelled and unlabelled rows are compared, and the standard
 #: errors that a difference has to exceed.
 _COMPARED, _BEYOND = 20, 4.0
+#: Median distances from the median that no measurement reaches.
+_STRANGE = 100.0
+#: Kurtosis that says nothing.
+_LIGHT = 6.0
 #: Draws of Gaussian rows with which those of the samples are compared.
 _TWINS = 50
 
@@ -48,9 +52,20 @@ def tied_values(x: FloatArray) -> float:
 
 
 def label_tails(y: FloatArray) -> float:
-    """Return the largest excess kurtosis of an output that takes more than ten values."""
-    many = [column for column in y.T if np.unique(column).size > 10]
-    return max((float(stats.kurtosis(column)) for column in many), default=0.0)
+    """Return the largest excess kurtosis of an output that takes more than ten values.
+
+    Where it is small, how many median distances from the median its farthest value lies, if those
+    are too many for a measurement: -999 for all that is missing has little kurtosis.
+    """
+    found: list[float] = []
+    for column in y.T:
+        if np.unique(column).size > 10:
+            far = np.abs(column - np.median(column))
+            typical = float(np.median(far))
+            strange = float(far.max()) / typical if typical > 0 else 0.0
+            tails = float(stats.kurtosis(column))
+            found.append(strange if strange > _STRANGE and tails < _LIGHT else tails)
+    return max(found, default=0.0)
 
 
 def dominant_label(y: FloatArray) -> float:
@@ -142,7 +157,8 @@ def of_residuals(x: FloatArray, y: FloatArray) -> tuple[float, float]:
             ordered = (steps >= 0).all() or (steps <= 0).all()
             if not ordered and (many or np.count_nonzero(steps) >= values):
                 found = np.corrcoef(residual, np.arange(residual.size))[0, 1]
-                drift = max(drift, abs(float(found)))
+                near = np.corrcoef(residual[1:], residual[:-1])[0, 1]
+                drift = max(drift, abs(float(found)), float(near))
             said = label - residual
             far = np.abs(said - np.median(said))
             if many and np.ptp(far) > _DIGITS * np.ptp(label):

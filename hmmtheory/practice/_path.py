@@ -65,11 +65,16 @@ def ridge_path(
     the group of each row.
     """
     rows = x.shape[0]
-    u, s, _ = thin_svd(x - x.mean(axis=0))
+    x = x - x.mean(axis=0)
+    u, s, _ = thin_svd(x)
     kept = s > 1e-11 * max(float(s.max(initial=0.0)), 1e-300)
     u, t, centred = u[:, kept], np.square(s[kept]), y - y.mean(axis=0)
     if ridges is None:
-        ridges = float(t.sum()) / rows * np.logspace(-5.5, top, 27)
+        total, own = float(t.sum()), np.square(x).sum(axis=0)
+        # Down to where a column in a small unit is free.
+        shortest = own[own > 1e-22 * total].min(initial=total) if total else 1.0
+        least = min(-5.5, np.log10(0.1 * shortest / (total or 1.0)))
+        ridges = total / rows * np.logspace(least, top, 27 + round(4 * (-5.5 - least)))
     shares = t / (t + ridges[:, None])
     df1, slope = shares.sum(axis=1), -(shares / (t + ridges[:, None])).sum(axis=1)
     left = rows - 1 - df1

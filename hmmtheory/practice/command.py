@@ -100,8 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = json.dumps({**answer, "warnings": list(said.values())}, indent=1)
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # whoever reads has seen enough
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # whoever reads has not seen enough
+            print(f"hmmtheory {options.command}: {error}", file=sys.stderr)
+            return 2
     return status
 
 

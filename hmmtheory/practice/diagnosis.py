@@ -90,13 +90,13 @@ class Diagnosis:
         Predicted risk of elliptical over Gaussian rows, at the size where they differ most.
     label_tails : float
         The largest excess kurtosis of an output that takes more than ten values; 0 for Gaussian
-        labels.
+        labels.  Or how many median distances from the median its farthest value lies, from 100 on.
     dominant_label : float
         The largest share of the rows that have the same label, of outputs that take more than
         ten values.
     drift : float
-        The largest correlation of an output's left-out residuals with the order of the rows,
-        unless they are sorted by it.
+        The largest correlation of an output's left-out residuals with the order of the rows, or
+        with those of the rows before, unless they are sorted by it.
     curvature : float
         The same with the distance of the prediction from its median, by ranks, of outputs that
         take more than ten values.
@@ -247,9 +247,9 @@ class Diagnosis:
                 "heavy-tailed labels",
                 self.label_tails,
                 verdict_of(self.label_tails > _HEAVY),
-                "Excess kurtosis of a label: a few of them decide the risk, and a pilot that lacks "
-                "them knows neither it nor its own error. Look at the largest; a logarithm or "
-                "ranks may be the better label.",
+                "Excess kurtosis of a label, or how far the farthest is: a few decide the risk, "
+                "and a pilot that lacks them knows neither it nor its own error. Look at the "
+                "largest: do they stand for missing ones? Else ranks may be the better label.",
             ),
             Finding(
                 "one label dominates",
@@ -262,9 +262,10 @@ class Diagnosis:
                 "drift with row order",
                 self.drift,
                 verdict_of(self._counts(self.drift)),
-                "What the head misses changes along the rows. If their order is time, or one "
-                "source after another, the prediction holds for rows like these, not for later "
-                "ones: give whose row it is as groups, or shuffle before you split.",
+                "What the head misses changes along the rows, or neighbours share it. If their "
+                "order is time, or one source after another, the prediction holds for rows like "
+                "these, not for later ones: give whose row it is as groups, or shuffle before you "
+                "split.",
             ),
             Finding(
                 "curved residuals",

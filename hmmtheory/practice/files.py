@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -45,7 +47,7 @@ def read_table(place: str) -> Any:
     ['a', 'b']
     """
     if place == "-":
-        return _csv(sys.stdin, "standard input")
+        return _csv(io.StringIO(sys.stdin.read()), "standard input")
     file, _, key = place.rpartition(":") if ".npz:" in place else (place, "", "")
     path = Path(file)
     kind = path.suffix.lower()
@@ -55,7 +57,8 @@ def read_table(place: str) -> Any:
         raise ValueError(f"{file} must be a file; there is none")
     try:
         if kind == ".csv":
-            return _csv(path, file)
+            with path.open(encoding="utf-8-sig", newline="") as text:
+                return _csv(text, file)
         if kind == ".parquet":
             return pd.read_parquet(path)
         found = np.load(path, mmap_mode="r" if kind == ".npy" else None, allow_pickle=False)
@@ -72,6 +75,8 @@ def read_table(place: str) -> Any:
 
 def _one_array(archive: Any, file: str, key: str) -> Any:
     names = list(archive.keys())
+    if not names:
+        raise ValueError(f"{file} must hold an array; it is empty")
     if not key and len(names) != 1:
         raise ValueError(f"{file} holds {', '.join(names)}: say which, as in {file}:{names[0]}")
     if key and key not in names:
@@ -79,7 +84,18 @@ def _one_array(archive: Any, file: str, key: str) -> Any:
     return archive[key or names[0]]
 
 
-def _csv(source: Any, name: str) -> pd.DataFrame:
+def _csv(source: io.TextIOBase, name: str) -> pd.DataFrame:
+    lines = csv.reader(source)
+    header = next(lines, [])
+    first = next(lines, header)
+    twice = sorted({column for column in header if column and header.count(column) > 1})
+    if twice:
+        raise ValueError(f"{name} must name each column once; got {twice[0]!r} twice")
+    if len(first) > len(header):  # pandas would take the first column for an index
+        raise ValueError(
+            f"{name} must have a name for each column; got {len(header)} names, {len(first)} fields"
+        )
+    source.seek(0)
     try:
         # A class may be called NA or None; only what is empty is missing.
         frame = pd.read_csv(source, keep_default_na=False, na_values=[""])

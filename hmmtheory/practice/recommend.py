@@ -12,11 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from hmmtheory._bulk import Bulk
 from hmmtheory._checks import (
+    FloatArray,
     as_column,
     as_count,
     as_given,
     as_option,
     as_rng,
+    check_order,
 )
 from hmmtheory.curves import RiskCurve
 from hmmtheory.moments import ROWS, Moments
@@ -32,7 +34,7 @@ from hmmtheory.practice._labels import (
 from hmmtheory.practice.accuracy import Pilot
 from hmmtheory.practice.apart import Apart
 from hmmtheory.practice.classes import as_classes, one_hot
-from hmmtheory.practice.copies import parts
+from hmmtheory.practice.copies import one_of_each, parts
 from hmmtheory.practice.features import Pool, pool_sizes
 from hmmtheory.theory import curve_of
 
@@ -190,12 +192,10 @@ def recommend(
     (10, True)
     """
     require_sklearn()
-    goal = Goal.of(target, target_r2, target_accuracy)
-    generator, classes, numbers = as_rng(rng), None, responses
-    if goal.kind == "accuracy":
-        classes = Pilot.of(features, responses, groups)
-        numbers = one_hot(as_classes("responses", responses)[1], len(classes.names))
-    pool = Pool.of(features, numbers, unlabelled, order, generator)
+    goal, generator = Goal.of(target, target_r2, target_accuracy), as_rng(rng)
+    classes = goal.kind == "accuracy"
+    numbers = _as_numbers(features, responses) if classes else responses
+    whole = pool = Pool.of(features, numbers, unlabelled, order, generator)
     n = pool.x.shape[0] if n_samples is None else as_count("n_samples", n_samples, minimum=2)
     checked, rows = pool_sizes(sizes, pool, _SIZES), as_option("rows", rows, ROWS)
     pool, copies, owner = pool.different(groups)
@@ -209,8 +209,10 @@ def recommend(
     ridge, risk = best_ridge(found, pilot.n)
     replicates = [pilot.without(part).moments(size) for part in left]
     risks = [best_ridge(one, pilot.n, ridge)[1] for one in replicates]
-    if classes is not None and goal.value is not None:
-        needed, interval, notes = labels_for_accuracy(goal.value, classes, n, generator)
+    if classes and goal.value is not None:
+        kept = one_of_each(whole.place, whole.x.shape[0])
+        seen = Pilot.of(whole.x[:, : size or None], responses, groups, kept)
+        needed, interval, notes = labels_for_accuracy(goal.value, seen, n, generator)
     else:
         needed, interval, notes = labels_for_risk(goal, found, replicates, empty, ridge, copies)
     notes += _refit(pool.x.shape[0], pilot.n)
@@ -219,7 +221,7 @@ def recommend(
     # person's, is misled: those that stay in know the label of the one left out.
     misled = copies.each > 1 or pilot.apart.harder > 1
     own, keep = copies.each * ridge, misled or 2 * n <= owner.size
-    estimator = fresh_head(pool, order, size, own, features, classes is not None, keep)
+    estimator = fresh_head(pool, order, size, own, features, classes, keep)
     return Recommendation(
         n_samples=n,
         size=size,
@@ -233,7 +235,7 @@ def recommend(
         labels_needed=needed,
         labels_interval=interval,
         curve=copies.added_to(curve, n),
-        estimator=_fitted(estimator, features, responses, classes is None),
+        estimator=_fitted(estimator, features, responses, not classes),
         notes=notes,
     )
 
@@ -338,6 +340,15 @@ class _Judge(NamedTuple):
     def curve(self, sizes: NDArray[np.int64], order: int | str = "uniform") -> RiskCurve:
         found = (self.moments(int(p)) for p in sizes)
         return curve_of(found, sizes, self.n, "optimal", order, intercept=True, label="predicted")
+
+
+def _as_numbers(features: Any, classes: Any) -> FloatArray:
+    """Return classes as a column each."""
+    check_order("responses", classes, features)
+    names, codes = as_classes("responses", classes)
+    if len(names) < 2:
+        raise ValueError(f"responses must hold at least 2 classes; got only {names[0]!r}")
+    return one_hot(codes, len(names))
 
 
 def _choose(pilot: _Judge, curve: RiskCurve, left: list[NDArray[Any]]) -> int:
