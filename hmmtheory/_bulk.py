@@ -128,10 +128,7 @@ def turned(
 def _slices(array: Any) -> Iterator[Any]:
     if array.ndim != 2:
         raise ValueError(f"unlabelled must have two dimensions; got {array.ndim}")
-    return _pieces(array, max(1, _CHUNK // max(array.shape[1], 1)))
-
-
-def _pieces(array: Any, step: int) -> Iterator[Any]:
+    step = max(1, _CHUNK // max(array.shape[1], 1))
     # What was read of a file is given back: else all of it stays in memory.
     read_only = isinstance(array, np.memmap) and array.mode == "r"
     mapped = getattr(array, "_mmap", None) if read_only else None

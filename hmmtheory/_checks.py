@@ -23,14 +23,10 @@ _ENCODE = "classes must be encoded, one column each (one-hot), or given to predi
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line outside this package that called into it."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and _is_ours(frame.f_globals):
+    frame, level, own = sys._getframe(1), 2, __name__.split(".")[0]
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == own:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
-
-
-def _is_ours(names: dict[str, Any]) -> bool:
-    return str(names.get("__name__")).split(".")[0] == __name__.split(".")[0]
 
 
 def shown(value: Any) -> str:
@@ -301,6 +297,11 @@ def as_number(
     if np.isnan(number) or below or above or (np.isinf(number) and not allow_infinite):
         raise ValueError(f"{name} must be {wanted}; got {shown(value)}")
     return number
+
+
+def as_ridge(value: Any) -> float:
+    """Return a penalty; infinity is the zero head."""
+    return as_number("ridge", value, minimum=0.0, allow_infinite=True)
 
 
 def as_scale(name: str, value: Any, *, positive: bool = False) -> float:

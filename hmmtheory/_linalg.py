@@ -310,12 +310,6 @@ def principal_directions(
     return np.square(s / np.sqrt(freedom)), vt.T
 
 
-def graded_system(x: FloatArray, scales: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return singular values (r,), descending, and right vectors (p, r) of columns of any units."""
-    _, s, vt = singular_system(x)
-    return s, vt.T
-
-
 def distinct_rows(x: FloatArray) -> tuple[NDArray[Any], NDArray[Any], bool]:
     """Return the first of each row's equals, each row's place among those, and if they are copies.
 
@@ -356,14 +350,6 @@ def equilibrate(s: FloatArray) -> tuple[FloatArray, FloatArray]:
     wrong = (still[:, None] | still) & (s != 0)
     correlation[wrong] = np.inf
     return scales, correlation
-
-
-def is_semidefinite(s: FloatArray) -> bool:
-    """Return whether a symmetric matrix is positive semidefinite, in units of its own columns."""
-    _, correlation = equilibrate(s)
-    if not np.isfinite(correlation).all():
-        return False
-    return bool(np.linalg.eigvalsh(correlation).min(initial=0.0) >= -COVARIANCE_SLACK)
 
 
 def covariance_spectrum(s: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -19,7 +19,7 @@ from hmmtheory._checks import (
     as_array,
     as_count,
     as_items,
-    as_number,
+    as_ridge,
     as_sizes,
     shown,
 )
@@ -150,13 +150,9 @@ class RiskCurve:
                 array = array.astype(np.int64)
             array.flags.writeable = False
             object.__setattr__(self, name, array)
-        ridge = as_number("ridge", self.ridge, minimum=0.0, allow_infinite=True)
-        for name, value in (
-            ("n_samples", as_count("n_samples", self.n_samples)),
-            ("n_trials", as_count("n_trials", self.n_trials, minimum=0)),
-            ("ridge", ridge),
-        ):
-            object.__setattr__(self, name, value)
+        object.__setattr__(self, "ridge", as_ridge(self.ridge))
+        object.__setattr__(self, "n_samples", as_count("n_samples", self.n_samples))
+        object.__setattr__(self, "n_trials", as_count("n_trials", self.n_trials, minimum=0))
         if not isinstance(self.label, str):
             raise ValueError(f"label must be a string; got {self.label!r}")
 
@@ -259,9 +255,7 @@ class RiskCurve:
         kept = ("sizes", "noise", "ridges")
         for other in found[1:]:
             same = (other.n_samples, other.ridge) == (first.n_samples, first.ridge) and all(
-                (a is None and b is None)
-                or (a is not None and b is not None and np.array_equal(a, b))
-                for a, b in ((getattr(first, name), getattr(other, name)) for name in kept)
+                np.array_equal(getattr(first, name), getattr(other, name)) for name in kept
             )
             if not same or (other.bias is None) != (first.bias is None):
                 raise ValueError(f"curves must be of the same heads; got {first!r} and {other!r}")

@@ -32,15 +32,17 @@ _HELD = 2_000_000
 class _Noise(NamedTuple):
     """The law of a tr(Ω Gᵀ W⁻¹ G): G Gaussian with m rows, W Wishart of m + c degrees."""
 
-    variances: FloatArray  # positive eigenvalues of Ω
+    variances: FloatArray  # positive eigenvalues of Ω, one or more
     gain: float  # a
-    rows: float  # m
+    rows: float  # m, at least 1
     surplus: float  # c
 
     @property
+    def width(self) -> int:
+        return self.variances.size
+
+    @property
     def mean(self) -> float:
-        if not self.variances.size or self.rows == 0:
-            return 0.0
         if self.surplus <= 1:
             return float("inf")
         return float(self.gain * self.variances.sum() * self.rows / (self.surplus - 1.0))
@@ -48,8 +50,6 @@ class _Noise(NamedTuple):
     @property
     def variance(self) -> float:
         m, c, omega = self.rows, self.surplus, self.variances
-        if not omega.size or m == 0:
-            return 0.0
         if c <= 3:
             return float("inf")
         square = m * (m + c - 1.0) / (c * (c - 1.0) * (c - 3.0))  # E tr W⁻²
@@ -58,16 +58,12 @@ class _Noise(NamedTuple):
 
     def quantile(self, levels: FloatArray) -> FloatArray:
         """Return quantiles for one output: a ratio of two independent chi-squares."""
-        if not self.variances.size or self.rows == 0:
-            return np.zeros_like(levels)
         share = scipy.special.betaincinv(self.rows / 2.0, (self.surplus + 1.0) / 2.0, levels)
         with np.errstate(divide="ignore"):
             return np.asarray(self.gain * self.variances[0] * share / (1.0 - share))
 
     def cdf(self, x: FloatArray) -> FloatArray:
         """Return the distribution function for one output."""
-        if not self.variances.size or self.rows == 0:
-            return np.asarray(x >= 0, dtype=np.float64)
         ratio = np.maximum(x, 0.0) / (self.gain * self.variances[0])
         share = np.where(np.isinf(ratio), 1.0, ratio / (1.0 + np.where(np.isinf(ratio), 0, ratio)))
         return np.asarray(
@@ -77,8 +73,6 @@ class _Noise(NamedTuple):
 
     def sample(self, size: int, rng: np.random.Generator) -> FloatArray:
         omega, m, q = self.variances, self.rows, self.variances.size
-        if not q or m == 0:
-            return np.zeros(size)
         if q <= m:
             # Gᵀ W⁻¹ G = Rᵀ V⁻¹ R with G = HR: V is Wishart again, and smaller.
             right = _bartlett(m, q, size, rng)
@@ -93,42 +87,34 @@ class _Noise(NamedTuple):
 class _Bias(NamedTuple):
     """The law of tr(D² M), M matrix-beta: what a random subspace of n in r dimensions misses."""
 
-    squares: FloatArray  # D², positive
-    missed: int  # r - n
+    squares: FloatArray  # D², positive, one or more
+    missed: int  # r - n, at least 1
     seen: int  # n
 
     @property
     def mean(self) -> float:
-        return float(self.squares.sum() * self.missed / max(self.missed + self.seen, 1))
+        return float(self.squares.sum() * self.missed / (self.missed + self.seen))
 
     @property
     def variance(self) -> float:
         r = self.missed + self.seen
-        if r < 2 or not self.squares.size:
-            return 0.0
         left = np.square(self.squares).sum() - self.squares.sum() ** 2 / r
         return float(2.0 * self.missed * self.seen / (r * (r - 1.0) * (r + 2.0)) * left)
 
     @property
-    def is_scalar(self) -> bool:
-        return self.squares.size <= 1
+    def width(self) -> int:
+        return self.squares.size
 
     def quantile(self, levels: FloatArray) -> FloatArray:
-        if not self.squares.size or self.missed == 0:
-            return np.zeros_like(levels)
         found = scipy.special.betaincinv(self.missed / 2.0, self.seen / 2.0, levels)
         return np.asarray(self.squares[0] * found)
 
     def cdf(self, x: FloatArray) -> FloatArray:
-        if not self.squares.size or self.missed == 0:
-            return np.asarray(x >= 0, dtype=np.float64)
         share = np.clip(x / self.squares[0], 0.0, 1.0)
         return np.asarray(scipy.special.betainc(self.missed / 2.0, self.seen / 2.0, share))
 
     def sample(self, size: int, rng: np.random.Generator) -> FloatArray:
         k = self.squares.size
-        if not k or self.missed == 0:
-            return np.zeros(size)
         if k == 1:
             return np.asarray(self.squares[0] * rng.beta(self.missed / 2, self.seen / 2, size))
         top, rest = _bartlett(self.missed, k, size, rng), _bartlett(self.seen, k, size, rng)
@@ -142,7 +128,7 @@ class _Gamma(NamedTuple):
 
     mean: float
     variance: float
-    is_scalar: bool = True
+    width: int = 1
 
     @property
     def _shape(self) -> float:
@@ -190,7 +176,7 @@ class RiskDistribution:
 
     noise: float
     exact: bool
-    _variance: _Noise = field(repr=False)
+    _variance: _Noise | _Gamma = field(repr=False)
     _bias: _Bias | _Gamma = field(repr=False)
 
     @property
@@ -286,8 +272,7 @@ class RiskDistribution:
         return self.noise + self._excess(count, generator)
 
     def _excess(self, count: int, rng: np.random.Generator) -> FloatArray:
-        wide = max(1, self._variance.variances.size)
-        step = max(1, _HELD // wide**2)
+        step = max(1, _HELD // self._variance.width**2)
         found = np.empty(count)
         with one_blas_thread():
             for start in range(0, count, step):
@@ -298,12 +283,11 @@ class RiskDistribution:
 
     @property
     def _is_scalar(self) -> bool:
-        return self._variance.variances.size <= 1 and self._bias.is_scalar
+        return self._variance.width == self._bias.width == 1
 
     @cached_property
     def _draws(self) -> FloatArray:
-        work = max(self._variance.variances.size, 1) ** 3  # without noise nothing varies
-        count = int(np.clip(_WORK / work, _FEWEST, _DRAWS))
+        count = int(np.clip(_WORK / self._variance.width**3, _FEWEST, _DRAWS))
         return np.sort(self._excess(count, np.random.default_rng(0)))
 
     def _cdf(self, excess: FloatArray) -> FloatArray:
@@ -388,16 +372,21 @@ def law_of(moments: Moments, n: int) -> RiskDistribution:
     omega = omega[omega > 1e-14 * largest]
     rank = round(float(m.sum()))
     flat = not t.size or np.ptp(t) <= _EQUAL * t.max()
+    nothing = _Gamma(0.0, 0.0)
+    variance: _Noise | _Gamma = nothing
     if rank <= n or flat:
-        variance = _Noise(omega, 1.0, float(min(rank, n)), float(abs(rank - n)))
+        if omega.size and rank:
+            variance = _Noise(omega, 1.0, float(min(rank, n)), float(abs(rank - n)))
         scaled = b * np.sqrt(t)[:, None]
         squares = thin_svd(scaled)[1] ** 2 if rank > n else np.empty(0)
         squares = squares[squares > 1e-14 * squares.max(initial=0.0)]
-        return RiskDistribution(noise, True, variance, _Bias(squares, max(rank - n, 0), n))
+        missed = _Bias(squares, rank - n, n) if squares.size else nothing
+        return RiskDistribution(noise, True, variance, missed)
     risk = moments.risk(n)
     scale = float(t.max())
     found = _scatter(t / scale, m, b * np.sqrt(scale), moments.residual_covariance, n)
-    variance = _matched(found, omega, float(np.trace(risk.variance)))
+    if omega.size:
+        variance = _matched(found, omega, float(np.trace(risk.variance)))
     total = float(omega.sum())
     spread = found.bias + 2.0 * total * found.covariance
     bias = float(np.trace(risk.bias))
@@ -511,6 +500,5 @@ def _matched(found: _Scatter, omega: FloatArray, mean: float) -> _Noise:
     c = max(c, 1.05) if np.isfinite(mean) else min(c, 1.0)
     if m < omega.size:
         m = float(max(1, round(m)))
-    known = _Noise(omega, 1.0, m, c).mean
-    gain = mean / known if np.isfinite(mean) and known > 0.0 else found.trace * c / m
-    return _Noise(omega, gain, m, c)
+    unit = _Noise(omega, 1.0, m, c)
+    return unit._replace(gain=mean / unit.mean if np.isfinite(mean) else found.trace * c / m)

@@ -14,6 +14,7 @@ from hmmtheory._checks import (
     as_count,
     as_number,
     as_order,
+    as_ridge,
     shown,
 )
 from hmmtheory._search import bracket, increasing_root
@@ -447,11 +448,6 @@ def as_row_scales(value: Any) -> FloatArray:
             f"got shape {tau.shape}"
         )
     return tau
-
-
-def as_ridge(value: Any) -> float:
-    """Return a penalty; infinity is the zero head."""
-    return as_number("ridge", value, minimum=0.0, allow_infinite=True)
 
 
 def _beside(lam: FloatArray, t: FloatArray) -> FloatArray:

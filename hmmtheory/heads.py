@@ -13,8 +13,8 @@ from hmmtheory._checks import (
     as_array,
     as_flag,
     as_matrix,
-    as_number,
     as_option,
+    as_ridge,
     as_table,
     shown,
 )
@@ -80,7 +80,7 @@ def fit_head(features: Any, responses: Any, ridge: float = 0.0) -> FloatArray:
     y = as_array("responses", responses)
     flat = y.ndim == 1
     y = as_table("responses", y[:, None] if flat else y, (x.shape[0], None))
-    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    lam = as_ridge(ridge)
     head = least_squares(x, y, lam)
     return np.asarray(head[:, 0] if flat else head)
 

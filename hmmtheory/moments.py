@@ -24,13 +24,13 @@ from hmmtheory._checks import (
     as_number,
     as_option,
     as_order,
+    as_ridge,
     as_rows,
     shown,
 )
 from hmmtheory._linalg import as_covariances
 from hmmtheory._search import minimise_over_ridge, nearby_ridge, ridge_within
 from hmmtheory.factors import (
-    as_ridge,
     as_row_scales,
     as_spectrum,
     effective_ridge,

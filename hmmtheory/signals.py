@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hmmtheory._checks import FloatArray, as_a
-from hmmtheory._linalg import RANK_TOLERANCE, graded_system, row_graded_system
+from hmmtheory._linalg import RANK_TOLERANCE, row_graded_system, singular_system
 from hmmtheory.categorical_hmm import CategoricalHMM
 from hmmtheory.gaussian_hmm import GaussianHMM, symmetric_root
 from hmmtheory.moments import Moments
@@ -124,9 +124,9 @@ class Signal:
             kept = h > RANK_TOLERANCE * h.max(initial=0.0)
             if longest > _GRADED**2 * shortest and h.min() < _SMALL * h.max():
                 # Through W itself, which knows each feature to its last digit.
-                lengths, seen = np.linalg.norm(weights[:, :p], axis=0), self.root @ weights[:, :p]
-                singular, right = graded_system(seen, lengths)
-                h, turns = np.square(singular), (seen @ right / singular).T
+                seen = self.root @ weights[:, :p]
+                _, singular, right = singular_system(seen)
+                h, turns = np.square(singular), (seen @ right.T / singular).T
             else:
                 h, turns = h[kept], turns[kept]
             yield self._read(h, turns, p, representation.noise_std**2)

@@ -18,6 +18,7 @@ from hmmtheory._checks import (
     as_number,
     as_option,
     as_order,
+    as_ridge,
     as_sizes,
 )
 from hmmtheory.curves import RiskCurve
@@ -271,7 +272,7 @@ def curve_of(
         As :meth:`.Moments.risk`.
     """
     best = isinstance(ridge, str) and ridge == "optimal"
-    given = 0.0 if best else as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    given = 0.0 if best else as_ridge(ridge)
     penalties, parts, kept = [], [], []
     for found in moments:
         kept.append(found.slim())
@@ -361,7 +362,7 @@ def price_of_features(
             f"got {len(models)} of {sorted(outputs)} outputs"
         )
     risks = np.array([float(each.parts(n_samples, ridge, order).sum()) for each in models])
-    lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+    lam = as_ridge(ridge)
     left = np.array([_undetermined(each, n_samples, lam) for each in models])
     # A factor of zero risk is none.
     factor = np.divide(risks, left, out=np.ones_like(risks), where=left > 0.0)

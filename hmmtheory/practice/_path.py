@@ -38,16 +38,7 @@ class RidgePath(NamedTuple):
 
     def take(self, one: NDArray[Any]) -> RidgePath:
         """Return the path of some penalties."""
-        return RidgePath(
-            self.ridges[one],
-            self.kappas[one],
-            self.df1[one],
-            self.df2[one],
-            self.basis,
-            self.shares[one],
-            self.leverages[one],
-            self.residuals[one],
-        )
+        return RidgePath(*(a if a is self.basis else a[one] for a in self))
 
 
 def ridge_path(

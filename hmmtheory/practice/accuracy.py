@@ -12,7 +12,7 @@ from scipy import linalg, special
 from hmmtheory._checks import (
     FloatArray,
     as_count,
-    as_number,
+    as_ridge,
     as_rng,
     as_table,
     check_order,
@@ -142,7 +142,7 @@ def predict_accuracy(
         warn_of_copies(pilot.codes.size, rows, "one of equal rows is kept")
     lam = None
     if not (isinstance(ridge, str) and ridge == "optimal"):
-        lam = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+        lam = as_ridge(ridge)
     accuracy, error, balanced = pilot.accuracies([n], lam, rng)
     return AccuracyForecast(
         n, float(accuracy[0]), float(error[0]), float(balanced[0]), pilot.baseline, pilot.names
@@ -244,7 +244,21 @@ class Pilot(NamedTuple):
 
     def hits(self, sizes: list[int], ridge: float | None, draws: int, seed: int) -> FloatArray:
         """Return the predicted share of hits of each class at each n (sizes, K)."""
-        return _hits(self, len(self.names), sizes, ridge, draws, seed)
+        x, codes, k = self.x, self.codes, len(self.names)
+        onehot, owner = one_hot(codes, k), self._owner()
+        path = ridge_path(x, onehot, top=1.0 if ridge is None else 4.0, owner=owner)
+        far = path
+        if ridge is None and path.df2[-1] > _MANY * (min(sizes) - 1):  # few labels need more ridge
+            far = ridge_path(x, onehot, top=4.0, owner=owner)
+        found = np.empty((len(sizes), k))
+        for i, n in enumerate(sizes):
+            if ridge is None:
+                chosen = _best_points(path if path.df2[-1] <= _MANY * (n - 1) else far, n - 1)
+            else:
+                chosen = [_at_ridge(x, onehot, path, n - 1, ridge, owner)]
+            counts = [_count(point, codes, k, n - 1, draws, seed) for point in chosen]
+            found[i] = np.mean(counts, axis=0)
+        return found
 
 
 def _moved(found: FloatArray, said: FloatArray, seen: FloatArray, rows: int) -> FloatArray:
@@ -271,26 +285,6 @@ def _best_points(path: RidgePath, n1: int) -> list[RidgePath]:
     weights = np.cumsum(np.exp(-(risk / risk.min() - 1) / _SOFT))
     marks = np.searchsorted(weights / weights[-1], [0.1, 0.3, 0.5, 0.7, 0.9])
     return [path.take(np.array([j])) for j in sorted(set(marks.tolist()))]
-
-
-def _hits(
-    pilot: Pilot, k: int, sizes: list[int], ridge: float | None, draws: int, seed: int
-) -> FloatArray:
-    x, codes = pilot.x, pilot.codes
-    onehot, owner = one_hot(codes, k), pilot._owner()
-    path = ridge_path(x, onehot, top=1.0 if ridge is None else 4.0, owner=owner)
-    far = path
-    if ridge is None and path.df2[-1] > _MANY * (min(sizes) - 1):  # few labels need more ridge
-        far = ridge_path(x, onehot, top=4.0, owner=owner)
-    found = np.empty((len(sizes), k))
-    for i, n in enumerate(sizes):
-        if ridge is None:
-            chosen = _best_points(path if path.df2[-1] <= _MANY * (n - 1) else far, n - 1)
-        else:
-            chosen = [_at_ridge(x, onehot, path, n - 1, ridge, owner)]
-        counts = [_count(point, codes, k, n - 1, draws, seed) for point in chosen]
-        found[i] = np.mean(counts, axis=0)
-    return found
 
 
 def _at_ridge(

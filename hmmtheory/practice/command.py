@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     2
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    options = _parser().parse_args(words)
+    options = _parser().parse_args(words, argparse.Namespace(words=words))
     said: dict[str, str] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _once(said)
         try:
             data = _read(options)
-            status, text, found = _COMMANDS[options.command](options, data, words)
+            status, text, found = _COMMANDS[options.command](options, data)
         except (ValueError, TypeError, ImportError, OSError) as error:
             print(f"hmmtheory {options.command}: {error}", file=sys.stderr)
             return 2
@@ -260,7 +260,7 @@ def _are_classes(labels: Any) -> bool:
 
 
 def _planned(options: argparse.Namespace, data: _Data) -> int:
-    return len(data.features) if options.labels is None else int(options.labels)
+    return len(data.labels) if options.labels is None else int(options.labels)
 
 
 def _unlabelled(options: argparse.Namespace, data: _Data) -> Any:
@@ -282,7 +282,7 @@ def _unlabelled(options: argparse.Namespace, data: _Data) -> Any:
 Answer = tuple[int, str, Any]
 
 
-def _diagnose(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
+def _diagnose(options: argparse.Namespace, data: _Data) -> Answer:
     more, labels = _unlabelled(options, data), data.labels
     if data.classes:
         names, codes = as_classes("labels", labels)
@@ -294,7 +294,7 @@ def _diagnose(options: argparse.Namespace, data: _Data, words: list[str]) -> Ans
     return int(not found.trusted), str(found), {"verdict": found.verdict, "findings": findings}
 
 
-def _predict(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
+def _predict(options: argparse.Namespace, data: _Data) -> Answer:
     n = _planned(options, data)
     try:
         ridge = options.ridge if options.ridge == "optimal" else float(options.ridge)
@@ -314,7 +314,7 @@ def _predict(options: argparse.Namespace, data: _Data, words: list[str]) -> Answ
     return 0, frame.to_string(float_format="{:.4g}".format), plain(curve)
 
 
-def _recommend(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
+def _recommend(options: argparse.Namespace, data: _Data) -> Answer:
     if data.classes and options.target_accuracy is None:
         raise ValueError("labels must be numbers here, or --target-accuracy given for classes")
     more = _unlabelled(options, data)
@@ -324,23 +324,19 @@ def _recommend(options: argparse.Namespace, data: _Data, words: list[str]) -> An
         groups=data.groups,
     )  # fmt: skip
     missed = found.target is not None and found.labels_needed is None
-    kinds = (
-        ("risk", options.target),
-        ("r2", options.target_r2),
-        ("accuracy", options.target_accuracy),
-    )
-    kind = next((name for name, value in kinds if value is not None), None)
+    kinds = {"risk": options.target, "r2": options.target_r2, "accuracy": options.target_accuracy}
+    kind = next((name for name, value in kinds.items() if value is not None), None)
     return int(missed), str(found), {**plain(found), "r2": plain(found.r2), "target_kind": kind}
 
 
-def _compare(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
-    n = len(data.labels) if options.labels is None else int(options.labels)
+def _compare(options: argparse.Namespace, data: _Data) -> Answer:
+    n = _planned(options, data)
     found = compare(data.features, data.labels, n, data.groups, classes=data.classes)
     return 0, str(found), plain(found)
 
 
-def _report(options: argparse.Namespace, data: _Data, words: list[str]) -> Answer:
-    call, path = shlex.join(["hmmtheory", *words]), Path(options.html)
+def _report(options: argparse.Namespace, data: _Data) -> Answer:
+    call, path = shlex.join(["hmmtheory", *options.words]), Path(options.html)
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise ValueError(f"--html must be a file in a folder that exists; got {options.html}")
     page = report_html(
@@ -350,7 +346,7 @@ def _report(options: argparse.Namespace, data: _Data, words: list[str]) -> Answe
     return 0, f"written to {options.html}", {"html": options.html, "bytes": len(page.encode())}
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace, _Data, list[str]], Answer]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace, _Data], Answer]] = {
     "diagnose": _diagnose,
     "predict": _predict,
     "recommend": _recommend,

@@ -317,16 +317,28 @@ class Diagnosis:
     @property
     def trusted(self) -> bool:
         """Whether no finding was seen to make predictions with ridge wrong beyond their error."""
-        wrong = {f.name for f in self.findings if f.verdict == "caution"} & _SPOIL
-        return not (wrong or self._told or self._too_few) and bool(np.isfinite(self.error_share))
+        return not self._doubt
 
     @property
-    def _told(self) -> bool:
-        return self.ridge_risk <= _TOLD * self.label_variance
-
-    @property
-    def _too_few(self) -> bool:
-        return self.n_groups is not None and self.n_groups < FEW_GROUPS
+    def _doubt(self) -> str:
+        """Why not to trust a prediction with ridge; empty if nothing speaks against it."""
+        wrong = [f.name for f in self.findings if f.verdict == "caution" and f.name in _SPOIL]
+        if wrong:
+            return f", because of {' and '.join(wrong)}."
+        if self.ridge_risk <= _TOLD * self.label_variance:
+            return (
+                ": features give the labels away, all but "
+                f"{self.ridge_risk / self.label_variance:.1g} of their variance. Is a label, or "
+                "what is made from it, among the features?"
+            )
+        if self.n_groups is not None and self.n_groups < FEW_GROUPS:
+            return (
+                f": groups as good as {self.n_groups:.0f} of one size are too few to tell how a "
+                "head will do on others."
+            )
+        if not np.isfinite(self.error_share):
+            return ": the rows are too few to know its error."
+        return ""
 
     def _counts(self, correlation: float) -> bool:
         return bool(correlation > max(_LARGE, _SURE / np.sqrt(self.n_rows)))
@@ -339,22 +351,8 @@ class Diagnosis:
     @property
     def verdict(self) -> str:
         """One sentence: how far to trust a prediction with ridge, or why not to."""
-        wrong = [f.name for f in self.findings if f.verdict == "caution" and f.name in _SPOIL]
-        if wrong:
-            return f"Don't trust the prediction, because of {' and '.join(wrong)}."
-        if self._told:
-            return (
-                "Don't trust the prediction: features give the labels away, all but "
-                f"{self.ridge_risk / self.label_variance:.1g} of their variance. Is a label, or "
-                "what is made from it, among the features?"
-            )
-        if self._too_few:
-            return (
-                f"Don't trust the prediction: groups as good as {self.n_groups:.0f} of one size "
-                "are too few to tell how a head will do on others."
-            )
-        if not self.trusted:
-            return "Don't trust the prediction: the rows are too few to know its error."
+        if self._doubt:
+            return f"Don't trust the prediction{self._doubt}"
         return (
             f"Trust the prediction with the best ridge, {self.ridge_risk:.3g}, to about "
             f"{100 * self.error_share:.2g} per cent."

@@ -16,8 +16,8 @@ from hmmtheory._checks import (
     as_count,
     as_flag,
     as_jobs,
-    as_number,
     as_option,
+    as_ridge,
     as_rng,
     as_rows,
     as_sizes,
@@ -117,7 +117,7 @@ def predict_risk(
     pool = Pool.of(features, responses, unlabelled, order, rng)
     n = as_count("n_samples", n_samples, minimum=2 if as_flag("intercept", intercept) else 1)
     if not (isinstance(ridge, str) and ridge == "optimal"):
-        ridge = as_number("ridge", ridge, minimum=0.0, allow_infinite=True)
+        ridge = as_ridge(ridge)
     checked, rows = pool_sizes(sizes, pool), as_option("rows", rows, ROWS)
     pool, copies, owner = pool.different(groups)
     apart, count = Apart.of(pool.x, pool.y, owner, plain=ridge == 0.0), pool.x.shape[0]
@@ -270,12 +270,8 @@ class Pool(NamedTuple):
 
     def moments(self, size: int, rows: str) -> Moments:
         """Return the moments of the first `size` features."""
-        return Moments.from_samples(
-            self.x[:, :size],
-            self.y,
-            take(self.unlabelled, slice(size)) if len(self.unlabelled) else None,
-            rows,
-        )
+        more = take(self.unlabelled, slice(size))
+        return Moments.from_samples(self.x[:, :size], self.y, more, rows)
 
 
 def pool_sizes(sizes: Any, pool: Pool, count: int = 25) -> NDArray[np.int64]:

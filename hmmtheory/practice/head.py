@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hmmtheory._checks import FloatArray, as_count, as_number, as_table, shown
+from hmmtheory._checks import FloatArray, as_count, as_ridge, as_table, shown
 from hmmtheory._linalg import centre, distinct_rows, least_squares, left_out_together, thin_svd
 from hmmtheory.practice.classes import as_classes
 
@@ -135,7 +135,7 @@ class LinearHead(MultiOutputMixin, RegressorMixin, BaseEstimator):  # type: igno
         self, x: FloatArray, y: FloatArray, root: FloatArray, owner: NDArray[Any]
     ) -> float:
         if not isinstance(self.ridge, str):
-            return as_number("ridge", self.ridge, minimum=0.0, allow_infinite=True)
+            return as_ridge(self.ridge)
         if self.ridge != "loo":
             raise ValueError(f"ridge must be 'loo' or a number >= 0; got {shown(self.ridge)}")
         u, s, _ = thin_svd(x)

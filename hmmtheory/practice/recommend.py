@@ -204,7 +204,7 @@ def recommend(
     pilot = _Judge(pool, rows, copies.distinct(n), Apart.of(pool.x, pool.y, owner))
     curve = pilot.curve(checked)
     size = _choose(pilot, curve, left)
-    pilot.without_groups(size)  # says once what is wrong with so small a pilot
+    pool.moments(size, rows)  # says once what is wrong with so small a pilot
     found, empty = pilot.moments(size), pilot.moments(0)
     ridge, risk = best_ridge(found, pilot.n)
     replicates = [pilot.without(part).moments(size) for part in left]
@@ -261,8 +261,7 @@ def _in_own_units(pilot: _Judge, owner: NDArray[Any], size: int, risk: float) ->
         initial=np.inf
     ):
         return ()
-    more = pool.unlabelled / lengths if len(pool.unlabelled) else pool.unlabelled
-    scaled = pool._replace(x=pool.x / lengths, unlabelled=more)
+    scaled = pool._replace(x=pool.x / lengths, unlabelled=pool.unlabelled / lengths)
     judge = pilot._replace(pool=scaled, apart=Apart.of(scaled.x, scaled.y, owner))
     found = best_ridge(judge.moments(size), judge.n)[1]
     if found > (1 - _WORTH) * risk:
@@ -328,11 +327,8 @@ class _Judge(NamedTuple):
     def moments(self, size: int) -> Moments:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # said once, of the whole pilot
-            found = self.without_groups(size)
+            found = self.pool.moments(size, self.rows)
         return self.apart.moments(found, self.pool.x.shape[0], self.left)
-
-    def without_groups(self, size: int) -> Moments:
-        return self.pool.moments(size, self.rows)
 
     def without(self, part: NDArray[Any]) -> _Judge:
         return self._replace(pool=self.pool.without(part), left=part)
