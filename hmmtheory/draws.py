@@ -58,9 +58,12 @@ class _Noise(NamedTuple):
 
     def quantile(self, levels: FloatArray) -> FloatArray:
         """Return quantiles for one output: a ratio of two independent chi-squares."""
-        share = scipy.special.betaincinv(self.rows / 2.0, (self.surplus + 1.0) / 2.0, levels)
-        with np.errstate(divide="ignore"):
-            return np.asarray(self.gain * self.variances[0] * share / (1.0 - share))
+        a, b = self.rows / 2.0, (self.surplus + 1.0) / 2.0
+        share = scipy.special.betaincinv(a, b, levels)
+        rest = scipy.special.betaincinv(b, a, 1.0 - levels)  # its digits, where the share is near 1
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.where(levels > 0.5, (1.0 - rest) / rest, share / (1.0 - share))
+        return np.asarray(self.gain * self.variances[0] * ratio)
 
     def cdf(self, x: FloatArray) -> FloatArray:
         """Return the distribution function for one output."""
@@ -306,6 +309,8 @@ class RiskDistribution:
             levels = np.array([probability])
             return np.array([part.quantile(levels)[0] for part in (self._variance, self._bias)])
 
+        if 0.0 in (self._variance.variance, self._bias.variance):  # one of the parts is a number
+            return float(of(level).sum())
         # The sum is above either part, and above both parts' higher quantiles only rarely.
         low, high = float(of(level).max()), float(of(0.5 * (1.0 + level)).sum())
         if level in (0.0, 1.0):

@@ -289,3 +289,9 @@ def test_two_outputs_with_one_noise_have_a_law_of_their_own():
     levels = np.array([0.05, 0.3, 0.7, 0.95])
     assert_allclose((draws[:, None] <= law.quantile(levels)).mean(axis=0), levels, atol=0.015)
     assert_allclose(law.cdf(np.quantile(draws, levels)), levels, atol=0.015)
+
+
+@pytest.mark.parametrize("rest", [0.9, 1e-6, 1e-9, 1e-12])
+def test_the_upper_tail_keeps_its_digits(rest: float) -> None:
+    law = risk_distribution(Population(np.eye(3), np.zeros((3, 1)), [[1.0]]), 3)
+    assert_allclose(law.quantile(1.0 - rest), 1.0 + 3.0 * stats.f(3, 1).isf(1.0 - (1.0 - rest)))

@@ -28,7 +28,7 @@ MARKER = VENV / ".installing"
 WHEELS = VENV / "cache" / "wheels"
 PIP = (PYTHON, "-m", "pip", "--quiet", "--disable-pip-version-check")
 #: Kept when an environment is made anew.
-KEPT = ("cache", ".lock-install")
+KEPT = ("cache", ".lock-install", ".installing")
 LOCK = ROOT / "requirements.txt"
 PROJECT = ROOT / "pyproject.toml"
 
@@ -83,13 +83,14 @@ def finish(name: str, wanted: str) -> None:
 
 def create() -> None:
     """Make an empty environment; what is there came from an interrupted installation."""
+    # A kill in the middle of what follows must leave word of it.
+    MARKER.touch()
     for path in VENV.iterdir():
         if path.name not in KEPT:
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
-    MARKER.touch()
     call(sys.executable, "-m", "venv", VENV)
     # uv installs in seconds; where it can't be had, pip does the same in a minute.
     if not any(WHEELS.glob("uv-*.whl")):
@@ -121,6 +122,9 @@ def main() -> int:
         raise SystemExit("Python 3.11 or later is needed; try make PYTHON=python3.12")
     # Copies outside the project would be left behind; links within one disk cost nothing.
     os.environ.setdefault("UV_CACHE_DIR", str(VENV / "cache" / "uv"))
+    # Behind a proxy its certificate is the system's; older versions know the other name.
+    for name in ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS"):
+        os.environ.setdefault(name, "1")
     os.environ.setdefault("PIP_CACHE_DIR", str(VENV / "cache" / "pip"))
     for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"):
         os.environ.pop(name, None)
