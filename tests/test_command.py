@@ -380,3 +380,12 @@ def test_names_that_do_not_fit_the_columns_are_refused(tmp_path: Path, capsys: A
     np.savez(tmp_path / "none.npz")
     assert main(["predict", str(tmp_path / "none.npz"), str(tmp_path / "t.csv")]) == 2
     assert "must hold an array; it is empty" in capsys.readouterr().err
+
+
+def test_a_column_is_chosen_once_and_holds_no_infinity(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "t.csv").write_text("a,b,y\n1,2,3\n4,inf,6\n", "utf-8")
+    words = ["predict", str(tmp_path / "t.csv"), "--label", "y"]
+    assert main(words) == 2
+    assert "row 2, column 'b' must be a number; got inf" in capsys.readouterr().err
+    assert main([*words, "--column", "a", "--column", "a"]) == 2
+    assert "columns must be named once; got a, a" in capsys.readouterr().err

@@ -43,7 +43,7 @@ examples:
   hmmtheory recommend table.csv --label species --target-accuracy 0.9
   hmmtheory compare   ten=layer10.npy last=layer30.npy ratings.npy --labels 200
   hmmtheory recommend states.npy ratings.csv --label stars --groups reader
-  hmmtheory report    states.npz:layer20 ratings.csv --labels 200 --html head.html
+  hmmtheory report    states.npz:layer20 ratings.csv --label stars --html head.html
 
 exit status: 0 answered, 1 answered and the answer is not to, 2 no answer.
 """

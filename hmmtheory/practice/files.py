@@ -156,6 +156,8 @@ def choose(table: Any, place: str, columns: Sequence[str], leave: Sequence[str] 
     if not framed and table.ndim < 2:
         table = table.reshape(-1, 1)
     names = [str(name) for name in (table.columns if framed else range(table.shape[1]))]
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"{place}: columns must be named once; got {', '.join(columns)}")
     for name in (*columns, *leave):
         if name not in names:
             few = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
@@ -201,10 +203,13 @@ def as_numbers(table: Any, place: str) -> Any:
     for name in table.columns:
         column = table[name]
         numbers = pd.to_numeric(column, errors="coerce")
-        wrong = np.flatnonzero(numbers.isna().to_numpy() & ~column.isna().to_numpy())
+        strange = numbers.isna() | numbers.isin([np.inf, -np.inf])
+        wrong = np.flatnonzero(strange.to_numpy() & ~column.isna().to_numpy())
         empty = np.flatnonzero(column.isna().to_numpy())
         if wrong.size:
-            row, got = int(wrong[0]), repr(column.iloc[int(wrong[0])])
+            row = int(wrong[0])
+            said = column.iloc[row]
+            got = repr(said) if isinstance(said, str) else str(said)
         elif empty.size:
             row, got = int(empty[0]), "nothing"
         else:
