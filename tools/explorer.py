@@ -22,7 +22,6 @@ NAME = "explorer_formulas.js"
 #: The expressions of ``BalancedForms`` that the explorer evaluates.
 BALANCED = (
     "residual_trace",
-    "kappa",
     "bias_over",
     "variance_over",
     "risk_under",
@@ -45,7 +44,8 @@ def formulas() -> dict[str, dict[str, list[sp.Expr]]]:
     groups["criterion"] = {"fraction": [fraction], "critical_samples": [1 + d / fraction]}
     groups["narrow"]["optimal_ridge"] = [sp.simplify(ridge)]
     limit = limit_forms()
-    groups["limit"] = {"slope": [limit.slope], "risk": [limit.risk]}
+    slope = sp.Poly(limit.slope_equation, sp.Symbol("k", positive=True)).all_coeffs()
+    groups["limit"] = {"slope_equation": slope, "risk": [limit.risk]}
     return groups
 
 

@@ -27,6 +27,18 @@ const hmmExplorer = (() => {
     return x;
   }
 
+  // The positive root of a quadratic whose ends differ in sign, or of a line, digits kept.
+  function largerRoot(coefficients) {
+    const [b, c] = coefficients.slice(-2);
+    if (coefficients.length === 2) return -c / b;
+    const [a] = coefficients;
+    const far = Math.abs(b) + Math.sqrt(b * b - 4 * a * c);
+    return a * b > 0 ? (-2 * c * Math.sign(a)) / far : far / (2 * Math.abs(a));
+  }
+
+  // Without ridge one root of the equation is zero.
+  const ridgeless = (forms, at) => largerRoot(forms.kappa_equation(at).slice(0, -1));
+
   const known = (model, p) => ({
     n: model.n, d: model.d, s: model.s, rho: model.rho, sigma_u: model.sigma_u,
     lambda: model.ridge, p,
@@ -42,10 +54,10 @@ const hmmExplorer = (() => {
     if (ridge === 0 && p <= n + 1) {
       const total = p <= n - 2 ? forms.risk_under(at) : Infinity;
       // One past n the bias is finite, and only there it is not zero.
-      const bias = p > n ? forms.bias_over({ ...at, kappa: forms.kappa(at) }) : 0;
+      const bias = p > n ? forms.bias_over({ ...at, kappa: ridgeless(forms, at) }) : 0;
       return { noise, bias, variance: total - noise, total, exact: true };
     }
-    at.kappa = ridge === 0 ? forms.kappa(at) : positiveRoot(forms.kappa_equation(at));
+    at.kappa = ridge === 0 ? ridgeless(forms, at) : positiveRoot(forms.kappa_equation(at));
     const bias = forms.bias_over(at);
     const variance = forms.variance_over(at);
     return { noise, bias, variance, total: noise + bias + variance, exact: false };
@@ -56,7 +68,7 @@ const hmmExplorer = (() => {
   // The risk as p grows without end; a fixed ridge makes no difference there.
   function limitRisk(model) {
     const at = known(model);
-    return hmmFormulas.limit.risk({ ...at, k: hmmFormulas.limit.slope(at) });
+    return hmmFormulas.limit.risk({ ...at, k: largerRoot(hmmFormulas.limit.slope_equation(at)) });
   }
 
   function best(model, sizes) {
