@@ -239,7 +239,7 @@ def simulate_risk_curve(
         ``"plain"`` averages the risk of heads trained on drawn labels.  ``"conditional"``
         averages over the labels in closed form, given the drawn features (book: Theorem 2.6),
         which leaves less Monte Carlo noise and gives bias and variance too.  It is the default
-        where it is exact: for independent prompts, and features with noise.
+        where it is exact: for independent prompts, and features that are linearly independent.
     target_relative_error : float, optional
         Draw until the standard error of each size is at most this share of its risk.  A size
         that is there is dropped.  Where no number of draws suffices, because the mean is

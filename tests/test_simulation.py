@@ -489,10 +489,11 @@ def test_the_threshold_is_seen_beside_a_column_in_another_unit() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "ridge", "sampled"), [(30, 0.0, True), (30, 1.0, False), (3, 0.0, False)]
+    ("n", "ridge", "sampled"),
+    [(30, 0.0, True), (30, 1.0, False), (30, 20.0, False), (3, 0.0, False)],
 )
 def test_a_column_in_another_unit_is_a_feature(n: int, ridge: float, sampled: bool) -> None:
-    units = np.diag([1e8, 1.0, 1.0, 1.0, 1e-6])
+    units = np.diag([3e8, 1.4, 1.4, 1.4, 3e-6])
     covariance = units @ units
     head = np.linalg.inv(units) @ np.ones((5, 1))
     population = Population(covariance, covariance @ head, head.T @ covariance @ head + 1)
